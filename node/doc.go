@@ -1,0 +1,2 @@
+// Package node is one peer of a mesh.
+package node

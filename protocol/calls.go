@@ -1,0 +1,129 @@
+package protocol
+
+import (
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// The requests and answers of CallProtocol: one request, one answer, on a
+// stream that may serve further ones.
+
+// Request holds exactly one of its fields.
+type Request struct {
+	Hold   *Hold    `cbor:"1,keyasint,omitempty"`
+	Held   *Held    `cbor:"2,keyasint,omitempty"`
+	Submit *Submit  `cbor:"3,keyasint,omitempty"`
+	Commit *Commit  `cbor:"4,keyasint,omitempty"`
+	Status *JobRef  `cbor:"5,keyasint,omitempty"`
+	Jobs   *JobList `cbor:"6,keyasint,omitempty"`
+	Runs   *JobRef  `cbor:"7,keyasint,omitempty"`
+	Cancel *Cancel  `cbor:"8,keyasint,omitempty"`
+}
+
+// Answer holds the field that belongs to the request, or Error.
+type Answer struct {
+	Error  string     `cbor:"1,keyasint,omitempty"`
+	Held   []bool     `cbor:"2,keyasint,omitempty"` // Hold, Held: one for each root
+	Boot   uint64     `cbor:"3,keyasint,omitempty"` // Commit
+	Copies int        `cbor:"4,keyasint,omitempty"` // Submit
+	Status *JobState  `cbor:"5,keyasint,omitempty"` // Status; none when the job is unknown
+	Jobs   []JobState `cbor:"6,keyasint,omitempty"` // Jobs
+	Runs   []TaskRun  `cbor:"7,keyasint,omitempty"` // Runs
+	Known  bool       `cbor:"8,keyasint,omitempty"` // Cancel
+}
+
+// Hold asks the receiver to fetch whole DAGs from any of the sources and keep
+// them. It answers when it has them all, or with which it has.
+type Hold struct {
+	Roots   []CID     `cbor:"1,keyasint"`
+	Sources []peer.ID `cbor:"2,keyasint"`
+	// Receipt travels with the replica of its result, so that whoever is left
+	// with the block knows what it is.
+	Receipt *SignedReceipt `cbor:"3,keyasint,omitempty"`
+}
+
+// Held asks which whole DAGs the receiver has.
+type Held struct {
+	Roots []CID `cbor:"1,keyasint"`
+}
+
+// Submit hands a job to one of its stewards, which commits it or says why not.
+type Submit struct {
+	Manifest []byte `cbor:"1,keyasint"`
+}
+
+// Commit tells a steward that the job is about to run; it keeps the manifest
+// and the fact, and answers with its boot ID.
+type Commit struct {
+	Manifest []byte   `cbor:"1,keyasint"`
+	Facts    []Signed `cbor:"2,keyasint"`
+}
+
+// JobRef names a job.
+type JobRef struct {
+	Job CID `cbor:"1,keyasint"`
+}
+
+// JobList asks for the jobs that the receiver knows, newest first.
+type JobList struct {
+	Limit int `cbor:"1,keyasint"`
+}
+
+// Cancel asks the receiver to keep and spread a signed cancellation.
+type Cancel struct {
+	Job  CID    `cbor:"1,keyasint"`
+	Fact Signed `cbor:"2,keyasint"`
+}
+
+// State is how far a job is.
+type State string
+
+const (
+	StatePending     State = "pending"     // accepted, nothing has run yet
+	StateRunning     State = "running"     //
+	StateProvisional State = "provisional" // the root is known, its copies are not yet enough
+	StateFinal       State = "final"       //
+	StateFailed      State = "failed"      //
+	StateCancelled   State = "cancelled"   //
+)
+
+// Ended reports whether nothing more will happen.
+func (s State) Ended() bool {
+	return s == StateFinal || s == StateFailed || s == StateCancelled
+}
+
+// JobState is one node's view of a job.
+type JobState struct {
+	Job        CID             `cbor:"1,keyasint"`
+	Name       string          `cbor:"2,keyasint"`
+	State      State           `cbor:"3,keyasint"`
+	Total      int             `cbor:"4,keyasint"`
+	Done       int             `cbor:"5,keyasint"`
+	Running    int             `cbor:"6,keyasint"`
+	Queued     int             `cbor:"7,keyasint"`
+	Executions int             `cbor:"8,keyasint"` // runs of tasks that ended, repeats included
+	Root       CID             `cbor:"9,keyasint"`
+	Stewards   []peer.ID       `cbor:"10,keyasint"` // in rank order
+	Workers    map[peer.ID]int `cbor:"11,keyasint"` // tasks done
+	Started    time.Time       `cbor:"12,keyasint"`
+	Finished   time.Time       `cbor:"13,keyasint"` // zero until the job has ended
+	Error      string          `cbor:"14,keyasint"`
+	Submitter  peer.ID         `cbor:"15,keyasint"`
+	Bytes      int64           `cbor:"16,keyasint"` // of all inputs
+	BytesDone  int64           `cbor:"17,keyasint"` // of the inputs of the first stage that are done, estimated
+	Parts      int             `cbor:"18,keyasint"` // files that the root joins
+	Waiting    string          `cbor:"19,keyasint"` // why nothing runs, if that is so
+	Copies     int             `cbor:"20,keyasint"` // with which the job runs
+}
+
+// TaskRun is one run of a task, for its log.
+type TaskRun struct {
+	Task   Key           `cbor:"1,keyasint"`
+	Stage  string        `cbor:"2,keyasint"`
+	Worker peer.ID       `cbor:"3,keyasint"`
+	Took   time.Duration `cbor:"4,keyasint"`
+	Failed string        `cbor:"5,keyasint"` // why, if it did
+	Log    CID           `cbor:"6,keyasint"`
+	Tail   []byte        `cbor:"7,keyasint"`
+}

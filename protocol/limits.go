@@ -1,0 +1,98 @@
+package protocol
+
+import "time"
+
+// Limits of everything that a peer may send. A message beyond them is refused
+// before it is decoded.
+const (
+	// MaxMessage bounds one framed message. A full batch of 64 receipts with
+	// inline results of 4 KiB each is 300 KiB; a ledger reply is cut to fit.
+	MaxMessage = 2 << 20
+	// MaxManifest bounds an encoded manifest: it has no per-task data.
+	MaxManifest = 1 << 20
+	// MaxBlock bounds a block: UnixFS chunks are 1 MiB, and their nodes less.
+	MaxBlock = 2 << 20
+	// MaxInline is the largest result that rides inside its receipt, so that
+	// a tiny result costs no block transfer of its own.
+	MaxInline = 4 << 10
+	// MaxReceiptBatch is how many receipts one signature covers: Ed25519
+	// costs 36 us to sign and 77 us to check, a hash 1 us.
+	MaxReceiptBatch = 64
+	// MaxTail bounds the end of a task's log that a failure carries.
+	MaxTail = 4 << 10
+	// MaxText bounds names, reasons and error texts.
+	MaxText = 8 << 10
+	// MaxTasks bounds the tasks of one stage. One group of stewards keeps a
+	// whole job's ledger; a stage of this size costs each of them about 60 MiB.
+	MaxTasks = 1 << 17
+	// MaxStages bounds the stages of one job.
+	MaxStages = 64
+	// MaxPartitions bounds the partitions of a shuffle.
+	MaxPartitions = 4096
+	// MaxCopies bounds the replication factor of a job.
+	MaxCopies = 16
+	// MaxOfferBatch is how many tasks one offer holds.
+	MaxOfferBatch = 16
+	// MaxFanIn is how many shuffle files a reduce reads when no combiner makes a
+	// merge tree worth its copies.
+	MaxFanIn = 512
+	// MaxInputs bounds the inputs that a job or an award may name.
+	MaxInputs = 4096
+	// MaxFiles bounds the files that travel with a program.
+	MaxFiles = 256
+	// MaxClaims bounds the tasks that one ping may claim.
+	MaxClaims = 8192
+)
+
+// Constants of the job protocol: its timing is part of what peers agree on.
+const (
+	// DefaultCopies is the replication factor of what a job cannot recompute:
+	// manifest, program, inputs and root.
+	DefaultCopies = 3
+	// IntermediateCopies is the replication factor of what lineage can
+	// recompute.
+	IntermediateCopies = 2
+	// MergeArity is the fan-in of the merge tree.
+	MergeArity = 8
+	// ConcatWidth is the fan-in of the tree that makes one file of a stage's
+	// results: the width of a UnixFS node.
+	ConcatWidth = 1024
+	// OfferFanout is how many nodes are asked for one offer: four fresh
+	// answers beat any amount of gossip.
+	OfferFanout = 4
+	// PingEvery is how often partners (a worker and a steward, or two
+	// stewards) tell each other that they live and what they hold.
+	PingEvery = 250 * time.Millisecond
+	// ClaimTTL is how long a claim is good for: eight lost pings.
+	ClaimTTL = 2 * time.Second
+	// RankWait is how long a steward waits for the ranks before it.
+	RankWait = time.Second
+	// DigestEvery is how often whoever holds something of a job tells its
+	// present stewards so.
+	DigestEvery = 5 * time.Second
+	// DoneFlush is how long a receipt waits for others to share a signature.
+	DoneFlush = 5 * time.Millisecond
+	// SubmitLease is how long uploaded blocks of a job that was never
+	// committed are kept.
+	SubmitLease = 10 * time.Minute
+	// RunFor is how long a job may run, KeepFor how long its result is kept
+	// after that.
+	RunFor  = 24 * time.Hour
+	KeepFor = 7 * 24 * time.Hour
+)
+
+// Protocol IDs. The number is the major version: peers that do not share one
+// do not speak.
+const (
+	// JobProtocol carries the one-way messages of messages.go.
+	JobProtocol = "/meshnode/job/1"
+	// CallProtocol carries the requests and answers of calls.go.
+	CallProtocol = "/meshnode/call/1"
+	// BlockProtocol moves blocks.
+	BlockProtocol = "/meshnode/block/1"
+	// GossipProtocol carries the packets and streams of the failure detector.
+	GossipProtocol = "/meshnode/swim/1"
+	// DHTPrefix is the prefix of the Kademlia protocol, so that a mesh never
+	// mixes with the public network.
+	DHTPrefix = "/meshnode"
+)
