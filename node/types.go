@@ -87,7 +87,7 @@ type JobSpec struct {
 	Strict bool `json:"strict,omitempty"`
 }
 
-// JobStatus is how far a job is. Times are zero until they are known.
+// JobStatus is how far a job is.
 type JobStatus struct {
 	Job        protocol.CID    `json:"job"`
 	Name       string          `json:"name"`
@@ -100,8 +100,8 @@ type JobStatus struct {
 	Root       protocol.CID    `json:"root"`
 	Stewards   []peer.ID       `json:"stewards"` // in rank order
 	Workers    map[peer.ID]int `json:"workers"`  // tasks done
-	Started    time.Time       `json:"started,omitzero"`
-	Finished   time.Time       `json:"finished,omitzero"`
+	Started    *time.Time      `json:"started"` // null until it is known
+	Finished   *time.Time      `json:"finished"`
 	Error      string          `json:"error"`
 
 	Submitter  peer.ID `json:"submitter"`
@@ -120,4 +120,16 @@ type LogEntry struct {
 	Took   time.Duration `json:"took_ns"`
 	Failed string        `json:"failed"` // why, if it did
 	Log    string        `json:"log"`    // standard error, or its end for a failed run
+}
+
+// Progress reports bytes done of total while files are added or fetched; total
+// is 0 while it is unknown.
+type Progress func(done, total int64)
+
+// InviteOptions narrow an invitation. The zero value means the defaults.
+type InviteOptions struct {
+	// Roles of the joiner: submit, work, store, admin. All of them.
+	Roles []string `json:"roles,omitempty"`
+	// For is how long the token may be used. 24 h.
+	For time.Duration `json:"for,omitempty"`
 }
