@@ -100,7 +100,7 @@ type JobStatus struct {
 	Root       protocol.CID    `json:"root"`
 	Stewards   []peer.ID       `json:"stewards"` // in rank order
 	Workers    map[peer.ID]int `json:"workers"`  // tasks done
-	Started    *time.Time      `json:"started"` // null until it is known
+	Started    *time.Time      `json:"started"`  // null until it is known
 	Finished   *time.Time      `json:"finished"`
 	Error      string          `json:"error"`
 
