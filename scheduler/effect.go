@@ -1,0 +1,68 @@
+package scheduler
+
+import (
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/meshnode/meshnode/protocol"
+)
+
+// Effect is something that a machine wants done. It is one of the types below.
+type Effect interface{ effect() }
+
+// Send asks for a message to be sent; it may be lost. To may be this node.
+type Send struct {
+	To      peer.ID
+	Message protocol.Message
+}
+
+// Start asks for a task to be run; its end is reported to Worker.Ended.
+type Start struct {
+	Job    protocol.CID
+	Task   protocol.Key
+	Inputs []protocol.Input
+}
+
+// Stop asks for a task to be ended at once; its end is reported all the same.
+type Stop struct {
+	Job  protocol.CID
+	Task protocol.Key
+}
+
+// Check asks whether any node still holds the results of these tasks, since a
+// worker could not read what Task needs. Those lost are reported to
+// Plan.Lose.
+type Check struct {
+	Job  protocol.CID
+	Task protocol.Key
+	Deps []protocol.Key
+}
+
+// Conclude asks for the job to be stated failed.
+type Conclude struct {
+	Job  protocol.CID
+	Text string
+}
+
+// Settle asks for the root's DAG to be held by enough nodes, and then for the
+// job to be stated final.
+type Settle struct {
+	Job  protocol.CID
+	Root protocol.CID
+}
+
+// Noted is something worth a line in the log.
+type Noted struct {
+	Job  protocol.CID
+	What string
+	Task protocol.Key
+	Peer peer.ID
+	Why  string
+}
+
+func (Send) effect()     {}
+func (Start) effect()    {}
+func (Stop) effect()     {}
+func (Check) effect()    {}
+func (Conclude) effect() {}
+func (Settle) effect()   {}
+func (Noted) effect()    {}

@@ -1,0 +1,40 @@
+package scheduler
+
+import (
+	"github.com/meshnode/meshnode/protocol"
+)
+
+// State is what the plan and its ledger say of the job; what runs and is
+// queued only its steward knows.
+func (p *Plan) State() protocol.JobState {
+	st := protocol.JobState{
+		Job: p.Job, Name: p.Manifest.Name, State: protocol.StatePending,
+		Total: p.Manifest.Tasks(), Done: p.Done(), Root: p.Root(),
+		Submitter: p.Manifest.Submitter, Copies: p.Manifest.Copies,
+		Parts: p.Manifest.Stages[DataStage(p.Manifest)].Tasks,
+	}
+	st.Workers, st.Executions = p.Ledger.workers()
+	if c := p.Ledger.Fact(protocol.Committed); c != nil {
+		st.Started, st.Copies = c.At, c.Copies
+	}
+	if st.Done > 0 {
+		st.State = protocol.StateRunning
+	}
+	if st.Root.Defined() {
+		st.State = protocol.StateProvisional
+	}
+	end := p.Ended()
+	if end == nil {
+		return st
+	}
+	st.Finished, st.Error = end.At, end.Text
+	switch end.Kind {
+	case protocol.Final:
+		st.State, st.Root, st.Copies = protocol.StateFinal, end.Root, end.Copies
+	case protocol.Failed:
+		st.State = protocol.StateFailed
+	case protocol.Cancelled:
+		st.State = protocol.StateCancelled
+	}
+	return st
+}

@@ -1,0 +1,393 @@
+package scheduler
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/meshnode/meshnode/protocol"
+)
+
+// Timing of a steward; what peers must agree on stands in protocol.
+const (
+	// takeoverWait is how long a new steward joins ledgers and collects
+	// claims before it offers: one ping of everybody.
+	takeoverWait = protocol.PingEvery + 50*time.Millisecond
+	// bidWait is how long bids are awaited: twice a long round trip.
+	bidWait = 150 * time.Millisecond
+	// awardGrace is how long an award may take to show up as a claim.
+	awardGrace = time.Second
+	// idleWait is how long a node that refused, or was full, is not asked.
+	idleWait = 50 * time.Millisecond
+	// settleEvery is how often copies of the root are asked for again.
+	settleEvery = 2 * time.Second
+	// maxOffers bounds the offers that one steward has open for one job.
+	maxOffers = 16
+	// maxHostFailures is how many runs of a task may fail for reasons of
+	// their hosts before the job does.
+	maxHostFailures = 4
+)
+
+// Node is a live member as the steward sees it. Load is a hint.
+type Node struct {
+	ID    peer.ID
+	Slots int
+	Load  int // tasks running and queued
+	Kinds []protocol.ProgramKind
+	Funcs []string
+}
+
+// Can says what keeps the node from running a program, or "".
+func (n *Node) Can(needs protocol.Needs) string {
+	for _, k := range needs.Kinds {
+		if !slices.Contains(n.Kinds, k) {
+			if k == protocol.Exec {
+				return "it does not allow exec (start it with --allow-exec)"
+			}
+			return fmt.Sprintf("it runs no %s programs", k)
+		}
+	}
+	for _, f := range needs.Funcs {
+		if !slices.Contains(n.Funcs, f) {
+			return fmt.Sprintf("it has no function %q registered", f)
+		}
+	}
+	return ""
+}
+
+// NeedsOf is what a node must be able to do to run tasks of a stage.
+func NeedsOf(s protocol.Stage) protocol.Needs {
+	var n protocol.Needs
+	for _, p := range []*protocol.Program{s.Program, s.Combine} {
+		if p == nil {
+			continue
+		}
+		if !slices.Contains(n.Kinds, p.Kind) {
+			n.Kinds = append(n.Kinds, p.Kind)
+		}
+		if p.Kind == protocol.Func && !slices.Contains(n.Funcs, p.Func) {
+			n.Funcs = append(n.Funcs, p.Func)
+		}
+	}
+	return n
+}
+
+// Steward offers a job's tasks and awards them to bidders, while this node is
+// the first live one of the job's stewards. It may be wrong about that: two
+// stewards at once cost repeated work, nothing else.
+type Steward struct {
+	plan *Plan
+	self peer.ID
+	rng  *rand.Rand
+
+	nodes    []Node // live, sorted by ID
+	stewards []peer.ID
+	ranked   time.Time // since when stewards is what it is
+	heard    map[peer.ID]time.Time
+	boots    map[peer.ID]uint64
+
+	acting   bool
+	since    time.Time // when acting began, plus the wait
+	claims   map[protocol.Key]claim
+	offers   map[uint64]*offer
+	resting  map[peer.ID]time.Time // not asked before
+	checked  map[protocol.Key]int  // failed runs of a task already looked into
+	settled  time.Time
+	waiting  string
+	took     []average // by stage
+	lastFree peer.ID   // gave a receipt last: it has room
+}
+
+type claim struct {
+	by      peer.ID
+	until   time.Time
+	awarded time.Time
+	running bool
+}
+
+type average struct {
+	sum time.Duration
+	n   int
+}
+
+// NewSteward returns the steward of a plan's job on node self.
+func NewSteward(plan *Plan, self peer.ID, rng *rand.Rand) *Steward {
+	return &Steward{
+		plan: plan, self: self, rng: rng,
+		heard: map[peer.ID]time.Time{}, boots: map[peer.ID]uint64{},
+		claims: map[protocol.Key]claim{}, offers: map[uint64]*offer{},
+		resting: map[peer.ID]time.Time{}, checked: map[protocol.Key]int{},
+		took: make([]average, len(plan.Manifest.Stages)),
+	}
+}
+
+// Stewards are the job's present stewards, in rank order.
+func (s *Steward) Stewards() []peer.ID { return s.stewards }
+
+// Acting reports whether this node offers the job's tasks now.
+func (s *Steward) Acting() bool { return s.acting }
+
+// Waiting says why nothing runs, or "".
+func (s *Steward) Waiting() string { return s.waiting }
+
+// SetNodes tells which nodes live. Those that no longer do lose their claims.
+func (s *Steward) SetNodes(now time.Time, nodes []Node) []Effect {
+	s.nodes = slices.Clone(nodes)
+	slices.SortFunc(s.nodes, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
+	ids := make([]peer.ID, len(s.nodes))
+	alive := make(map[peer.ID]bool, len(s.nodes))
+	for i, n := range s.nodes {
+		ids[i], alive[n.ID] = n.ID, true
+	}
+	if ranks := Stewards(string(s.plan.Job), s.plan.Manifest.Copies, ids); !slices.Equal(ranks, s.stewards) {
+		s.stewards, s.ranked = ranks, now
+	}
+	return s.free(func(_ protocol.Key, c claim) bool { return !alive[c.by] }, "its node is gone")
+}
+
+// free drops the claims that match.
+func (s *Steward) free(match func(protocol.Key, claim) bool, why string) []Effect {
+	var out []Effect
+	for _, k := range sortedKeys(s.claims) {
+		if c := s.claims[k]; match(k, c) {
+			delete(s.claims, k)
+			if r, _ := s.plan.Result(k); r == "" {
+				out = append(out, Noted{Job: s.plan.Job, What: "claim lost", Task: k, Peer: c.by, Why: why})
+			}
+		}
+	}
+	return out
+}
+
+func sortedKeys[V any](m map[protocol.Key]V) []protocol.Key {
+	keys := make([]protocol.Key, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, protocol.Key.Compare)
+	return keys
+}
+
+// Pinged takes a ping: its sender lives, and these are the tasks it holds.
+// Whatever was awarded to it and is not among them is free again, after a
+// moment for the award to arrive; at once when the node has forgotten it all.
+func (s *Steward) Pinged(now time.Time, from peer.ID, boot uint64, held []protocol.Key, running int) []Effect {
+	s.heard[from] = now
+	restarted := s.boots[from] != 0 && s.boots[from] != boot
+	s.boots[from] = boot
+	holds := make(map[protocol.Key]bool, len(held))
+	for i, k := range held {
+		if k.Stage >= len(s.plan.tasks) || k.Index >= len(s.plan.tasks[k.Stage]) {
+			continue
+		}
+		holds[k] = true
+		c, known := s.claims[k]
+		if known && c.by != from && c.until.After(now) {
+			continue // two hold it: one is enough to wait for
+		}
+		s.claims[k] = claim{by: from, until: now.Add(protocol.ClaimTTL), awarded: c.awarded, running: i < running}
+	}
+	return s.free(func(k protocol.Key, c claim) bool {
+		return c.by == from && !holds[k] && (restarted || now.Sub(c.awarded) > awardGrace)
+	}, "its node no longer holds it")
+}
+
+// Received notes a receipt that has just entered the ledger: its task's claim
+// is served, and its worker has room.
+func (s *Steward) Received(r *protocol.Receipt) {
+	if c, held := s.claims[r.Task]; held && c.by == r.Worker {
+		delete(s.claims, r.Task)
+	}
+	s.took[r.Task.Stage].sum += r.Took
+	s.took[r.Task.Stage].n++
+	delete(s.resting, r.Worker)
+	s.lastFree = r.Worker
+}
+
+// FailedRun notes a failed run that has just entered the ledger.
+func (s *Steward) FailedRun(by peer.ID, run *protocol.Failure) {
+	if c, held := s.claims[run.Task]; held && c.by == by {
+		delete(s.claims, run.Task)
+	}
+}
+
+// Tick does what is due: it takes over or stands back, closes offers, judges
+// failures, settles the root, and offers what is ready.
+func (s *Steward) Tick(now time.Time) []Effect {
+	out := s.takeTurn(now)
+	if !s.acting || now.Before(s.since) {
+		return out
+	}
+	if s.plan.Ended() != nil {
+		s.claims, s.waiting = map[protocol.Key]claim{}, ""
+		return append(out, s.dropOffers()...)
+	}
+	if effects := s.judge(); effects != nil {
+		return append(out, effects...)
+	}
+	if root := s.plan.Root(); root.Defined() {
+		if now.Sub(s.settled) >= settleEvery {
+			s.settled = now
+			out = append(out, Settle{Job: s.plan.Job, Root: root})
+		}
+		return out
+	}
+	out = append(out, s.free(func(_ protocol.Key, c claim) bool { return !c.until.After(now) }, "its node fell silent")...)
+	out = append(out, s.lookInto()...)
+	out = append(out, s.closeOffers(now)...)
+	return append(out, s.offerReady(now)...)
+}
+
+// takeTurn decides whether this node acts: when every steward that ranks
+// before it has been silent for the rank wait.
+func (s *Steward) takeTurn(now time.Time) []Effect {
+	me := slices.Index(s.stewards, s.self)
+	turn := me >= 0
+	for _, before := range first(max(me, 0), s.stewards) {
+		last := s.heard[before]
+		if last.Before(s.ranked) {
+			last = s.ranked
+		}
+		turn = turn && now.Sub(last) >= protocol.RankWait
+	}
+	if turn == s.acting {
+		return nil
+	}
+	s.acting = turn
+	if !turn {
+		return append(s.dropOffers(), Noted{Job: s.plan.Job, What: "stewardship given up", Peer: s.self})
+	}
+	s.since = now.Add(takeoverWait)
+	out := []Effect{Noted{Job: s.plan.Job, What: "stewardship taken up", Peer: s.self}}
+	for _, id := range s.stewards {
+		if id != s.self {
+			out = append(out, Send{To: id, Message: s.plan.Ledger.Announce(true)})
+		}
+	}
+	return out
+}
+
+// Begin lets a steward offer without the wait of a takeover: the job was
+// committed just now, so there is nothing to collect.
+func (s *Steward) Begin(now time.Time) []Effect {
+	out := s.takeTurn(now)
+	s.since = now
+	return append(out, s.Tick(now)...)
+}
+
+// judge looks for what makes the job fail.
+func (s *Steward) judge() []Effect {
+	if k, broken := s.plan.Conflict(); broken {
+		return []Effect{Conclude{Job: s.plan.Job, Text: fmt.Sprintf("task %s of stage %q gave two different results, but the job declares its programs deterministic", k, s.plan.Manifest.Stages[k.Stage].Name)}}
+	}
+	for _, k := range s.plan.failedTasks() {
+		if r, _ := s.plan.Result(k); r == "" {
+			if text := s.verdict(k); text != "" {
+				return []Effect{Conclude{Job: s.plan.Job, Text: text}}
+			}
+		}
+	}
+	return nil
+}
+
+// verdict says why task k makes the job fail, or "". A failure is the
+// program's own when two nodes saw the same, or the only one that can run it.
+func (s *Steward) verdict(k protocol.Key) string {
+	failures := s.plan.Ledger.Failures(k)
+	seen := map[string]map[peer.ID]bool{}
+	host := 0
+	for _, f := range failures {
+		if !f.Run.Kind.Deterministic() {
+			if f.Run.Kind == protocol.FailHost {
+				host++
+			}
+			continue
+		}
+		evidence := fmt.Sprint(f.Run.Kind, f.Run.Code)
+		if seen[evidence] == nil {
+			seen[evidence] = map[peer.ID]bool{}
+		}
+		seen[evidence][f.By] = true
+		if len(seen[evidence]) >= min(2, max(1, len(s.capable(k.Stage)))) {
+			return s.report(k, f)
+		}
+	}
+	if host >= maxHostFailures || len(failures) >= 4*maxHostFailures {
+		return s.report(k, failures[len(failures)-1])
+	}
+	return ""
+}
+
+func (s *Steward) report(k protocol.Key, f *protocol.Fact) string {
+	text := fmt.Sprintf("task %s of stage %q failed on node %s: %s", k, s.plan.Manifest.Stages[k.Stage].Name, f.By, f.Run.Text)
+	if len(f.Run.Tail) > 0 {
+		text += "\n" + string(f.Run.Tail)
+	}
+	return text[:min(len(text), protocol.MaxText)]
+}
+
+// lookInto asks, once for each failed run that could not read an input, which
+// of the inputs are lost.
+func (s *Steward) lookInto() []Effect {
+	var out []Effect
+	for _, k := range s.plan.failedTasks() {
+		n := 0
+		for _, f := range s.plan.Ledger.Failures(k) {
+			if f.Run.Kind == protocol.FailInput {
+				n++
+			}
+		}
+		if n <= s.checked[k] {
+			continue
+		}
+		s.checked[k] = n
+		check := Check{Job: s.plan.Job, Task: k}
+		from, count := dependencies(s.plan.Manifest, k)
+		for i := range count {
+			check.Deps = append(check.Deps, protocol.Key{Stage: k.Stage - 1, Index: from + i})
+		}
+		if count > 0 {
+			out = append(out, check)
+		}
+	}
+	return out
+}
+
+// failedTasks are the tasks with failed runs, in order.
+func (p *Plan) failedTasks() []protocol.Key {
+	seen := map[protocol.Key]bool{}
+	for _, f := range p.Ledger.facts {
+		if r := f.open.Run; r != nil && r.Task.Stage < len(p.tasks) && r.Task.Index < len(p.tasks[r.Task.Stage]) {
+			seen[r.Task] = true
+		}
+	}
+	return sortedKeys(seen)
+}
+
+// State is the steward's account of the job.
+func (s *Steward) State(now time.Time) protocol.JobState {
+	st := s.plan.State()
+	st.Stewards = s.stewards
+	if st.State.Ended() {
+		return st
+	}
+	for k, c := range s.claims {
+		if r, _ := s.plan.Result(k); r != "" {
+			continue
+		}
+		if c.running {
+			st.Running++
+		} else {
+			st.Queued++
+		}
+	}
+	if st.State == protocol.StatePending && (st.Running > 0 || st.Queued > 0) {
+		st.State = protocol.StateRunning
+	}
+	st.Waiting = s.waiting
+	return st
+}
