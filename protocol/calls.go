@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -21,11 +22,24 @@ type Request struct {
 	Cancel *Cancel  `cbor:"8,keyasint,omitempty"`
 }
 
+// DecodeRequest decodes a request and checks that it is exactly one, within its
+// bounds; what is signed in it has still to be opened.
+func DecodeRequest(b []byte) (*Request, error) {
+	var r Request
+	if err := Decode(b, &r); err != nil {
+		return nil, err
+	}
+	if !r.bounded() {
+		return nil, fmt.Errorf("decoding a request: %w", ErrBounds)
+	}
+	return &r, nil
+}
+
 // Answer holds the field that belongs to the request, or Error.
 type Answer struct {
 	Error  string     `cbor:"1,keyasint,omitempty"`
 	Held   []bool     `cbor:"2,keyasint,omitempty"` // Hold, Held: one for each root
-	Boot   uint64     `cbor:"3,keyasint,omitempty"` // Commit
+	Boot   uint64     `cbor:"3,keyasint,omitempty"` // Held, Commit
 	Copies int        `cbor:"4,keyasint,omitempty"` // Submit
 	Status *JobState  `cbor:"5,keyasint,omitempty"` // Status; none when the job is unknown
 	Jobs   []JobState `cbor:"6,keyasint,omitempty"` // Jobs
@@ -60,9 +74,10 @@ type Commit struct {
 	Facts    []Signed `cbor:"2,keyasint"`
 }
 
-// JobRef names a job.
+// JobRef names a job, and from where a list of its runs shall go on.
 type JobRef struct {
-	Job CID `cbor:"1,keyasint"`
+	Job  CID `cbor:"1,keyasint"`
+	From int `cbor:"2,keyasint"`
 }
 
 // JobList asks for the jobs that the receiver knows, newest first.
@@ -109,7 +124,7 @@ type JobState struct {
 	Started    time.Time       `cbor:"12,keyasint"`
 	Finished   time.Time       `cbor:"13,keyasint"` // zero until the job has ended
 	Error      string          `cbor:"14,keyasint"`
-	Submitter  peer.ID         `cbor:"15,keyasint"`
+	Submitter  peer.ID         `cbor:"15,keyasint,omitempty"`
 	Bytes      int64           `cbor:"16,keyasint"` // of all inputs
 	BytesDone  int64           `cbor:"17,keyasint"` // of the inputs of the first stage that are done, estimated
 	Parts      int             `cbor:"18,keyasint"` // files that the root joins

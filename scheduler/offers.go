@@ -260,7 +260,7 @@ func (s *Steward) award(now time.Time, id uint64) []Effect {
 		h := hands[at]
 		h.room--
 		h.start += estimate
-		h.tasks = append(h.tasks, protocol.Awarded{Task: k, Inputs: s.plan.Inputs(k, s.stewards)})
+		h.tasks = append(h.tasks, protocol.Awarded{Task: k, Inputs: s.inputs(k)})
 		s.claims[k] = claim{by: h.who, until: now.Add(protocol.ClaimTTL), awarded: now}
 	}
 	var out []Effect
@@ -268,6 +268,15 @@ func (s *Steward) award(now time.Time, id uint64) []Effect {
 		out = append(out, Send{To: h.who, Message: &protocol.Award{Job: s.plan.Job, Reservation: id, Tasks: h.tasks}})
 	}
 	return out
+}
+
+// inputs are what task k reads, with who holds it.
+func (s *Steward) inputs(k protocol.Key) []protocol.Input {
+	inputs := s.plan.Inputs(k, s.stewards)
+	if k.Stage == 0 {
+		inputs[0].Holders = s.sources
+	}
+	return inputs
 }
 
 // whyNobody says in plain words why no live node can run a stage.

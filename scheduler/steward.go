@@ -100,6 +100,7 @@ type Steward struct {
 	waiting  string
 	took     []average // by stage
 	lastFree peer.ID   // gave a receipt last: it has room
+	sources  []peer.ID // hold all that the first stage reads
 }
 
 type claim struct {
@@ -127,6 +128,10 @@ func NewSteward(plan *Plan, self peer.ID, rng *rand.Rand) *Steward {
 
 // Stewards are the job's present stewards, in rank order.
 func (s *Steward) Stewards() []peer.ID { return s.stewards }
+
+// SetSources tells which nodes hold all that the first stage reads: a hint that
+// travels with its tasks.
+func (s *Steward) SetSources(ids []peer.ID) { s.sources = first(maxHolders, ids) }
 
 // Acting reports whether this node offers the job's tasks now.
 func (s *Steward) Acting() bool { return s.acting }
@@ -219,7 +224,7 @@ func (s *Steward) FailedRun(by peer.ID, run *protocol.Failure) {
 // failures, settles the root, and offers what is ready.
 func (s *Steward) Tick(now time.Time) []Effect {
 	out := s.takeTurn(now)
-	if !s.acting || now.Before(s.since) {
+	if !s.acting || now.Before(s.since) || s.plan.Ledger.Fact(protocol.Committed) == nil {
 		return out
 	}
 	if s.plan.Ended() != nil {

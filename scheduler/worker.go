@@ -31,6 +31,7 @@ type Worker struct {
 	reserved map[reservation]room
 	queue    []work
 	running  []work
+	ending   []work  // run, but no steward has been told yet
 	took     average // of the tasks that ended here
 }
 
@@ -108,7 +109,7 @@ func (w *Worker) Awarded(from peer.ID, a *protocol.Award) []Effect {
 
 func (w *Worker) has(job protocol.CID, k protocol.Key) bool {
 	is := func(x work) bool { return x.job == job && x.task == k }
-	return slices.ContainsFunc(w.queue, is) || slices.ContainsFunc(w.running, is)
+	return slices.ContainsFunc(w.queue, is) || slices.ContainsFunc(w.running, is) || slices.ContainsFunc(w.ending, is)
 }
 
 // fill starts queued tasks while slots are free.
@@ -123,12 +124,24 @@ func (w *Worker) fill() []Effect {
 	return out
 }
 
-// Ended notes that a task that was started has ended, after so long.
+// Ended notes that a task that was started has ended, after so long. Its slot
+// is free, but it is claimed until Told, so that nobody runs it again while its
+// result is being copied.
 func (w *Worker) Ended(job protocol.CID, k protocol.Key, took time.Duration) []Effect {
-	w.running = slices.DeleteFunc(w.running, func(x work) bool { return x.job == job && x.task == k })
+	is := func(x work) bool { return x.job == job && x.task == k }
+	if at := slices.IndexFunc(w.running, is); at >= 0 {
+		w.ending = append(w.ending, w.running[at])
+		w.running = slices.Delete(w.running, at, at+1)
+	}
 	w.took.sum += took
 	w.took.n++
 	return w.fill()
+}
+
+// Told notes that the end of a task has been sent to the stewards, or that
+// there is nothing to tell.
+func (w *Worker) Told(job protocol.CID, k protocol.Key) {
+	w.ending = slices.DeleteFunc(w.ending, func(x work) bool { return x.job == job && x.task == k })
 }
 
 // Drop forgets a job's queued tasks and stops those that run: it has ended.
@@ -162,6 +175,7 @@ func (w *Worker) Claims() []protocol.Claim {
 		}
 	}
 	note(w.running, 1)
+	note(w.ending, 0)
 	note(w.queue, 0)
 	for _, c := range byJob {
 		out = append(out, *c)
