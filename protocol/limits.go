@@ -22,6 +22,8 @@ const (
 	MaxTail = 4 << 10
 	// MaxText bounds names, reasons and error texts.
 	MaxText = 8 << 10
+	// MaxName bounds the names of jobs, stages and functions.
+	MaxName = 256
 	// MaxTasks bounds the tasks of one stage. One group of stewards keeps a
 	// whole job's ledger; a stage of this size costs each of them about 60 MiB.
 	MaxTasks = 1 << 17
@@ -42,6 +44,14 @@ const (
 	MaxFiles = 256
 	// MaxClaims bounds the tasks that one ping may claim.
 	MaxClaims = 8192
+	// MaxFacts bounds the facts of one job that one message names.
+	MaxFacts = 4096
+	// MaxRoots bounds the DAGs that one Hold or Held names: the inputs of a job
+	// and everything else of its closure fit.
+	MaxRoots = 2 * MaxInputs
+	// MaxSources bounds the nodes that one Hold names as sources: a whole
+	// region may hold what is asked for.
+	MaxSources = 256
 )
 
 // Constants of the job protocol: its timing is part of what peers agree on.

@@ -3,6 +3,7 @@ package protocol
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -166,7 +167,10 @@ func OpenManifest(doc []byte) (*Manifest, error) {
 	if err := verify(domainManifest, signed, m.Submitter); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
-	return &m, m.check()
+	if err := m.check(); err != nil {
+		return nil, err
+	}
+	return &m, nil
 }
 
 func (m *Manifest) check() error {
@@ -178,7 +182,7 @@ func (m *Manifest) check() error {
 		return bad("version %d, this node knows %d", m.Version, ManifestVersion)
 	case len(m.Nonce) != 16:
 		return bad("a nonce of %d bytes", len(m.Nonce))
-	case len(m.Name) > 256:
+	case len(m.Name) > MaxName:
 		return bad("a name of %d bytes", len(m.Name))
 	case len(m.Inputs) > MaxInputs:
 		return bad("%d inputs, at most %d", len(m.Inputs), MaxInputs)
@@ -194,6 +198,8 @@ func (m *Manifest) check() error {
 		return bad("its times are out of order")
 	case !m.Splits.Defined():
 		return bad("no split table")
+	case slices.Contains(m.Inputs, ""):
+		return bad("an input without a CID")
 	}
 	for i, s := range m.Stages {
 		if err := s.check(i, m.Stages); err != nil {
@@ -210,7 +216,7 @@ func (s *Stage) check(i int, stages []Stage) error {
 	if s.Tasks < 1 || s.Tasks > MaxTasks {
 		return fmt.Errorf("%d tasks, 1 to %d", s.Tasks, MaxTasks)
 	}
-	if s.Partitions < 0 || s.Partitions > MaxPartitions || len(s.Name) > 256 {
+	if s.Partitions < 0 || s.Partitions > MaxPartitions || len(s.Name) > MaxName {
 		return fmt.Errorf("%d partitions, at most %d", s.Partitions, MaxPartitions)
 	}
 	if (i == 0) != (s.Kind == MapStage) {
@@ -260,17 +266,22 @@ func (p *Program) check() error {
 	switch {
 	case p.Kind == Wasm && p.Module.Defined():
 	case p.Kind == Exec && p.Command != "" && len(p.Command) <= 64<<10:
-	case p.Kind == Func && p.Func != "" && len(p.Func) <= 256:
+	case p.Kind == Func && p.Func != "" && len(p.Func) <= MaxName:
 	default:
 		return fmt.Errorf("a program of kind %q without its content", p.Kind)
 	}
 	if len(p.Files) > MaxFiles {
 		return fmt.Errorf("%d files, at most %d", len(p.Files), MaxFiles)
 	}
+	names := map[string]bool{}
 	for _, f := range p.Files {
 		if !plainName(f.Name) || !f.CID.Defined() {
 			return fmt.Errorf("a file named %q", f.Name)
 		}
+		if names[f.Name] {
+			return fmt.Errorf("two files named %q", f.Name)
+		}
+		names[f.Name] = true
 	}
 	return nil
 }

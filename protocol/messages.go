@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -99,7 +100,10 @@ type Announce struct {
 }
 
 // Message is any of the messages above.
-type Message interface{ kind() byte }
+type Message interface {
+	kind() byte
+	bounded() bool
+}
 
 func (*Offer) kind() byte    { return 1 }
 func (*Bid) kind() byte      { return 2 }
@@ -116,7 +120,7 @@ func EncodeMessage(m Message) []byte { return append([]byte{m.kind()}, Encode(m)
 // does not check signatures: what is signed has a type of its own.
 func DecodeMessage(b []byte) (Message, error) {
 	if len(b) == 0 {
-		return nil, fmt.Errorf("decoding a message: it is empty")
+		return nil, errors.New("decoding a message: it is empty")
 	}
 	var m Message
 	for _, known := range []Message{&Offer{}, &Bid{}, &Award{}, &Ping{}, &Done{}, &Ack{}, &Announce{}} {
@@ -130,45 +134,8 @@ func DecodeMessage(b []byte) (Message, error) {
 	if err := Decode(b[1:], m); err != nil {
 		return nil, err
 	}
-	return m, checkMessage(m)
-}
-
-func checkMessage(m Message) error {
-	ok := true
-	switch m := m.(type) {
-	case *Offer:
-		ok = m.Job.Defined() && m.Tasks > 0 && m.Tasks <= MaxOfferBatch && len(m.Inputs) <= MaxOfferBatch && len(m.Needs.Funcs) <= MaxStages && len(m.Needs.Kinds) <= MaxStages
-	case *Bid:
-		ok = m.Job.Defined() && m.Tasks >= 0 && m.Tasks <= MaxOfferBatch && m.Start >= 0 && m.Missing >= 0 && len(m.Refusal) <= MaxText
-	case *Award:
-		inputs := 0
-		ok = m.Job.Defined() && len(m.Tasks) <= MaxOfferBatch
-		for _, t := range m.Tasks {
-			inputs += len(t.Inputs)
-			ok = ok && t.Task.valid() && inputs <= MaxInputs
-			for _, in := range t.Inputs {
-				ok = ok && in.CID.Defined() && len(in.Holders) <= MaxCopies
-			}
-		}
-	case *Ping:
-		n := 0
-		for _, c := range m.Claims {
-			n += 1 + len(c.Tasks)
-			ok = ok && c.Job.Defined() && c.Running >= 0 && c.Running <= len(c.Tasks)
-		}
-		ok = ok && n <= MaxClaims
-	case *Done:
-		ok = m.Job.Defined() && len(m.Receipts) <= 4*MaxReceiptBatch && len(m.Facts) <= 4*MaxReceiptBatch
-	case *Ack:
-		ok = m.Job.Defined()
-	case *Announce:
-		ok = m.Job.Defined() && len(m.Have) <= MaxStages && len(m.Facts) <= 4096
-		for _, have := range m.Have {
-			ok = ok && len(have) <= MaxTasks/8
-		}
+	if !m.bounded() {
+		return nil, fmt.Errorf("decoding a %T: %w", m, ErrBounds)
 	}
-	if !ok {
-		return fmt.Errorf("decoding a %T: out of bounds", m)
-	}
-	return nil
+	return m, nil
 }
