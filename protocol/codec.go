@@ -14,7 +14,8 @@ import (
 var ErrTooLarge = errors.New("message too large")
 
 // encoding is RFC 8949's core deterministic encoding: equal values give equal
-// bytes, so documents can be named by their hash.
+// bytes, so documents can be named by their hash. Times travel in whole
+// seconds.
 var encoding = must(cbor.CoreDetEncOptions().EncMode())
 
 // decoding refuses what a well-meaning peer never sends: duplicate keys, deep
@@ -70,7 +71,10 @@ func ReadFrame(r *bufio.Reader, limit int) ([]byte, error) {
 	}
 	b := make([]byte, n)
 	if _, err := io.ReadFull(r, b); err != nil {
-		return nil, fmt.Errorf("reading a frame: %w", io.ErrUnexpectedEOF)
+		if err == io.EOF { // the stream ended right behind the length
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, fmt.Errorf("reading a frame: %w", err)
 	}
 	return b, nil
 }
