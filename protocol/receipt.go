@@ -96,28 +96,58 @@ func SignReceipts(receipts []Receipt, key crypto.PrivKey) ([]SignedReceipt, erro
 // Open checks a receipt's bounds, signature and block, and returns it. It
 // fails with ErrReceipt.
 func (s *SignedReceipt) Open() (*Receipt, error) {
+	all, err := OpenReceipts([]SignedReceipt{*s})
+	if err != nil {
+		return nil, err
+	}
+	return all[0], nil
+}
+
+// OpenReceipts opens them all, and checks the signature of each batch among
+// them once. It fails with ErrReceipt if any is bad.
+func OpenReceipts(signed []SignedReceipt) ([]*Receipt, error) {
+	type batch struct{ worker, body, sig string }
+	checked := map[batch]bool{}
+	out := make([]*Receipt, len(signed))
+	for i, s := range signed {
+		r, body, err := s.unverified()
+		if err != nil {
+			return nil, err
+		}
+		of := batch{string(r.Worker), string(body), string(s.Sig)}
+		if !checked[of] {
+			if err := verify(domainReceipts, Signed{Body: body, Sig: s.Sig}, r.Worker); err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
+			}
+			checked[of] = true
+		}
+		out[i] = r
+	}
+	return out, nil
+}
+
+// unverified returns the receipt once all but its signature is checked, and
+// what that signature has to cover.
+func (s *SignedReceipt) unverified() (*Receipt, []byte, error) {
 	var r Receipt
 	if len(s.Body) > MaxTail || len(s.Block) > MaxInline || s.Of > MaxReceiptBatch {
-		return nil, fmt.Errorf("%w: out of bounds", ErrReceipt)
+		return nil, nil, fmt.Errorf("%w: out of bounds", ErrReceipt)
 	}
 	if err := Decode(s.Body, &r); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrReceipt, err)
 	}
 	if !r.Job.Defined() || !r.Result.Defined() || r.Size < 0 || r.Took < 0 || !r.Task.valid() {
-		return nil, fmt.Errorf("%w: out of bounds", ErrReceipt)
+		return nil, nil, fmt.Errorf("%w: out of bounds", ErrReceipt)
 	}
 	if len(s.Block) > 0 && !r.Result.Verify(s.Block) {
-		return nil, fmt.Errorf("%w: its block is not its result", ErrReceipt)
+		return nil, nil, fmt.Errorf("%w: its block is not its result", ErrReceipt)
 	}
 	root, ok := climb(leafHash(s.Body), s.Index, s.Of, s.Path)
 	if !ok {
-		return nil, fmt.Errorf("%w: its path does not fit its batch", ErrReceipt)
-	}
-	if err := verify(domainReceipts, Signed{Body: batchBody(s.Of, root), Sig: s.Sig}, r.Worker); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrReceipt, err)
+		return nil, nil, fmt.Errorf("%w: its path does not fit its batch", ErrReceipt)
 	}
 	r.Block = s.Block
-	return &r, nil
+	return &r, batchBody(s.Of, root), nil
 }
 
 func (k Key) valid() bool {

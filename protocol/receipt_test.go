@@ -173,6 +173,32 @@ func TestKeysSortByStageThenIndex(t *testing.T) {
 	})
 }
 
+// TestOneBadReceiptSpoilsTheBatch holds that sharing a signature's check lets
+// nothing pass that would not pass alone.
+func TestOneBadReceiptSpoilsTheBatch(t *testing.T) {
+	key, worker := testKey(t, 1)
+	other, otherWorker := testKey(t, 2)
+	honest := signReceipts(t, testReceipts(worker, 4), key)
+	forged := signReceipts(t, testReceipts(worker, 4), other) // says that another signed
+	mixed := append(signReceipts(t, testReceipts(otherWorker, 3), other), honest...)
+	if got, err := OpenReceipts(mixed); err != nil || len(got) != 7 || got[6].Worker != worker {
+		t.Errorf("two batches of two workers: %v, %v", got, err)
+	}
+	altered := testReceipts(worker, 4)
+	altered[1].Size++
+	borrowed := signReceipts(t, altered, key)[1]
+	borrowed.Sig = honest[0].Sig
+	for name, bad := range map[string]SignedReceipt{"another's signature": forged[1], "a borrowed signature": borrowed, "no signature": {Body: honest[0].Body, Of: 1}} {
+		for at := range honest {
+			all := append([]SignedReceipt(nil), honest...)
+			all[at] = bad
+			if got, err := OpenReceipts(all); !errors.Is(err, ErrReceipt) || got != nil {
+				t.Errorf("%s in place %d: %v, %v", name, at, got, err)
+			}
+		}
+	}
+}
+
 func FuzzReceiptOpen(f *testing.F) {
 	key, worker := testKey(f, 1)
 	for _, s := range signReceipts(f, testReceipts(worker, 3), key) {
