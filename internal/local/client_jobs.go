@@ -1,0 +1,157 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/meshnode/meshnode/node"
+	"github.com/meshnode/meshnode/protocol"
+)
+
+// Submit lets the node capture and commit a job. Relative paths are taken from
+// the caller's working directory; an input that is a CID and no existing path
+// is a CID.
+func (c *Client) Submit(ctx context.Context, spec node.JobSpec, report node.Progress) (protocol.CID, error) {
+	spec, err := absoluteSpec(spec)
+	if err != nil {
+		return "", err
+	}
+	var reply submitReply
+	err = c.stream(ctx, http.MethodPost, "/v1/jobs", spec, bytesFrom(report), &reply)
+	return reply.Job, err
+}
+
+// absoluteSpec returns spec with absolute paths.
+func absoluteSpec(spec node.JobSpec) (node.JobSpec, error) {
+	var failed error
+	abs := func(path string) string {
+		full, err := filepath.Abs(path)
+		if err != nil && failed == nil {
+			failed = fmt.Errorf("finding %s: %w", path, err)
+		}
+		return full
+	}
+	program := func(p node.ProgramSpec) node.ProgramSpec {
+		if p.Path != "" {
+			p.Path = abs(p.Path)
+		}
+		return p
+	}
+	inputs, files := make([]string, len(spec.Inputs)), make([]string, len(spec.Files))
+	for i, in := range spec.Inputs {
+		inputs[i] = in
+		if !IsCID(in) {
+			inputs[i] = abs(in)
+		}
+	}
+	for i, path := range spec.Files {
+		files[i] = abs(path)
+	}
+	spec.Inputs, spec.Files, spec.Map = inputs, files, program(spec.Map)
+	for _, p := range []**node.ProgramSpec{&spec.Reduce, &spec.Combine} {
+		if *p != nil {
+			made := program(**p)
+			*p = &made
+		}
+	}
+	return spec, failed
+}
+
+// IsCID tells whether an input names content: it reads as a CID and no such
+// path exists.
+func IsCID(input string) bool {
+	if _, err := protocol.ParseCID(input); err != nil {
+		return false
+	}
+	_, err := os.Lstat(input)
+	return err != nil
+}
+
+// Jobs are the jobs that live members know, newest first.
+func (c *Client) Jobs(ctx context.Context) ([]node.JobStatus, error) {
+	var all []wireStatus
+	if err := c.call(ctx, http.MethodGet, "/v1/jobs", nil, &all); err != nil {
+		return nil, err
+	}
+	jobs := make([]node.JobStatus, 0, len(all))
+	for _, st := range all {
+		job, err := st.status()
+		if err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, job)
+	}
+	return jobs, nil
+}
+
+// JobStatus is how far the job is.
+func (c *Client) JobStatus(ctx context.Context, job protocol.CID) (node.JobStatus, error) {
+	var st wireStatus
+	if err := c.call(ctx, http.MethodGet, jobPath(job, ""), nil, &st); err != nil {
+		return node.JobStatus{}, err
+	}
+	return st.status()
+}
+
+// Wait returns when the job has ended; report, which may be nil, is called with
+// the latest state, up to 20 times a second.
+func (c *Client) Wait(ctx context.Context, job protocol.CID, report func(node.JobStatus)) (node.JobStatus, error) {
+	var last wireStatus
+	err := c.stream(ctx, http.MethodGet, jobPath(job, "/wait"), nil, func(b json.RawMessage) error {
+		var seen wireStatus
+		if err := json.Unmarshal(b, &seen); err != nil {
+			return err
+		}
+		st, err := seen.status()
+		if err == nil && report != nil {
+			report(st)
+		}
+		return err
+	}, &last)
+	if err != nil {
+		st, _ := last.status() // what is known of a job that failed
+		return st, err
+	}
+	return last.status()
+}
+
+// Result writes the job's result to w.
+func (c *Client) Result(ctx context.Context, job protocol.CID, w io.Writer) (provisional bool, err error) {
+	return c.raw(ctx, jobPath(job, "/result"), w)
+}
+
+// ResultParts lets the node write the job's result to the new folder path.
+func (c *Client) ResultParts(ctx context.Context, job protocol.CID, path string) (provisional bool, err error) {
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return false, fmt.Errorf("finding %s: %w", path, err)
+	}
+	var reply partsReply
+	err = c.call(ctx, http.MethodPost, jobPath(job, "/parts"), pathRequest{path}, &reply)
+	return reply.Provisional, err
+}
+
+// Logs calls each with the log of every run of a task; an error of each ends
+// the call and is returned.
+func (c *Client) Logs(ctx context.Context, job protocol.CID, each func(node.LogEntry) error) error {
+	return c.stream(ctx, http.MethodGet, jobPath(job, "/logs"), nil, func(b json.RawMessage) error {
+		var e wireEntry
+		if err := json.Unmarshal(b, &e); err != nil {
+			return err
+		}
+		return each(e.entry())
+	}, nil)
+}
+
+// Cancel ends the job without a result.
+func (c *Client) Cancel(ctx context.Context, job protocol.CID) error {
+	var done struct{}
+	return c.call(ctx, http.MethodPost, jobPath(job, "/cancel"), nil, &done)
+}
+
+func jobPath(job protocol.CID, verb string) string { return "/v1/jobs/" + job.String() + verb }
