@@ -1,6 +1,7 @@
 package shuffle
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +17,7 @@ type Merger struct {
 	started bool
 	rest    []byte // of the winner's line
 	err     error
+	scratch []io.Closer
 }
 
 // head is the first line of a source that is not yet given.
@@ -25,14 +27,47 @@ type head struct {
 	line   []byte // nil at the end of the source
 }
 
-// NewMerger merges up to MaxFanIn sources with bounded memory; use Merge for
-// more. Reading fails with ErrRecord, or as a source does.
-func NewMerger(sources []io.Reader) *Merger {
-	cut := make([]source, len(sources))
-	for i, r := range sources {
-		cut[i] = &lineReader{r: r}
+// NewMerger merges any number of sources, each of them sorted: at most MaxFanIn
+// at once, and more in passes through files in the folder dir. Reading fails
+// with ErrRecord, or as a source does. It must be closed.
+func NewMerger(dir string, sources []io.Reader) (*Merger, error) {
+	var scratch []io.Closer
+	for len(sources) > MaxFanIn {
+		f, err := Scratch(dir)
+		if err == nil {
+			scratch = append(scratch, f)
+			sources, err = mergePass(f, sources)
+		}
+		if err != nil {
+			return nil, errors.Join(err, closeAll(scratch))
+		}
 	}
-	return newMerger(cut)
+	m := newMerger(cutAll(sources))
+	m.scratch = scratch
+	return m, nil
+}
+
+// Close gives back scratch. It may be called twice.
+func (m *Merger) Close() error {
+	scratch := m.scratch
+	m.scratch = nil
+	return closeAll(scratch)
+}
+
+func closeAll(files []io.Closer) error {
+	var err error
+	for _, f := range files {
+		err = errors.Join(err, f.Close())
+	}
+	return err
+}
+
+func cutAll(sources []io.Reader) []source {
+	out := make([]source, len(sources))
+	for i, r := range sources {
+		out[i] = &lineReader{r: r}
+	}
+	return out
 }
 
 func newMerger(sources []source) *Merger {
@@ -150,26 +185,15 @@ func (m *Merger) less(i, j int) bool {
 }
 
 // Merge writes the lines of all sources, each of them sorted, to dst in order;
-// lines of equal keys in the order of the sources. Any number of sources is
-// merged, at most MaxFanIn at once, in passes through the system's folder for
-// temporary files. It fails with ErrRecord, or as a source or dst does.
+// lines of equal keys in the order of the sources. Where there are more than
+// MaxFanIn it uses the system's folder for temporary files. It fails with
+// ErrRecord, or as a source or dst does.
 func Merge(dst io.Writer, sources []io.Reader) error {
-	return MergeIn(os.TempDir(), dst, sources)
-}
-
-// MergeIn is Merge with dir as its scratch folder.
-func MergeIn(dir string, dst io.Writer, sources []io.Reader) error {
-	for len(sources) > MaxFanIn {
-		scratch, err := Scratch(dir)
-		if err != nil {
-			return err
-		}
-		defer scratch.Close() // it has no name: nothing to lose, at most log(sources) of them
-		if sources, err = mergePass(scratch, sources); err != nil {
-			return err
-		}
+	m, err := NewMerger(os.TempDir(), sources)
+	if err != nil {
+		return err
 	}
-	return mergeTo(dst, NewMerger(sources))
+	return errors.Join(mergeTo(dst, m), m.Close())
 }
 
 // mergePass merges groups of MaxFanIn sources into scratch and returns a reader
@@ -180,7 +204,7 @@ func mergePass(scratch *os.File, sources []io.Reader) ([]io.Reader, error) {
 	for len(sources) > 0 {
 		n := min(MaxFanIn, len(sources))
 		to := io.NewOffsetWriter(scratch, at)
-		if err := mergeTo(to, NewMerger(sources[:n])); err != nil {
+		if err := mergeTo(to, newMerger(cutAll(sources[:n]))); err != nil {
 			return nil, err
 		}
 		end, err := to.Seek(0, io.SeekCurrent)

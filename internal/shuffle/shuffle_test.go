@@ -146,6 +146,15 @@ func TestSorterManyRuns(t *testing.T) {
 	}
 }
 
+func mergeIn(dir string, dst io.Writer, sources []io.Reader) error {
+	m, err := NewMerger(dir, sources)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(dst, m)
+	return errors.Join(err, m.Close(), m.Close())
+}
+
 func TestMergeIsTheReference(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
@@ -161,7 +170,7 @@ func TestMergeIsTheReference(t *testing.T) {
 			sources = append(sources, iotest.HalfReader(strings.NewReader(sorted)))
 		}
 		var got bytes.Buffer
-		if err := MergeIn(dir, &got, sources); err != nil {
+		if err := mergeIn(dir, &got, sources); err != nil {
 			t.Fatal(err)
 		}
 		if want := reference(all, 1)[0]; got.String() != want {
@@ -179,7 +188,7 @@ func TestMergeInPasses(t *testing.T) {
 		fmt.Fprintf(&want, "k\t%d\n", i)
 	}
 	var got bytes.Buffer
-	if err := MergeIn(dir, &got, sources); err != nil {
+	if err := mergeIn(dir, &got, sources); err != nil {
 		t.Fatal(err)
 	}
 	if got.String() != want.String() {
