@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meshnode/meshnode/node"
+)
+
+func newInvite(a *app) *cobra.Command {
+	var o node.InviteOptions
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "invite",
+		Short: "Make a token that lets one more node in",
+		Long: `Make a token that lets one more node in. Its last line of output is the token.
+
+Whoever has the token can join the mesh once, until it expires, with the roles
+that it names: submit work, work (run it), store blocks, admin (invite others
+and cancel their jobs). Pass it on as you would a password.`,
+		Example: `meshnode invite
+# a node that may run tasks and store blocks, but not submit
+meshnode invite --roles work,store --for 1h
+# on the other machine
+meshnode start --join TOKEN`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkInvite(cmd, o); err != nil {
+				return err
+			}
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			token, err := c.Invite(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), struct {
+					Token string `json:"token"`
+				}{token})
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), token)
+			return err
+		},
+	}
+	cmd.Flags().StringSliceVar(&o.Roles, "roles", nil, "what the joiner may do: submit, work, store, admin (all of them)")
+	cmd.Flags().DurationVar(&o.For, "for", 24*time.Hour, "how long the token may be used")
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func checkInvite(cmd *cobra.Command, o node.InviteOptions) error {
+	if o.For <= 0 {
+		return misuse(cmd, errors.New("--for takes a time above zero, like 24h"))
+	}
+	for _, role := range o.Roles {
+		if !slices.Contains([]string{"submit", "work", "store", "admin"}, role) {
+			return misuse(cmd, fmt.Errorf("unknown role %q: the roles are submit, work, store and admin", role))
+		}
+	}
+	return nil
+}

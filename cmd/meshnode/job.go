@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meshnode/meshnode/internal/local"
+	"github.com/meshnode/meshnode/protocol"
+)
+
+func newJob(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "job",
+		Short: "Look at, wait for, collect and cancel jobs",
+		Long: `Look at, wait for, collect and cancel jobs, from any node of the mesh: the
+submitter need not live any more.`,
+		Example: `meshnode job ls
+meshnode job wait JOB
+meshnode job result JOB --out counts.txt`,
+	}
+	cmd.AddCommand(newJobList(a), newJobStatus(a), newJobWait(a), newJobResult(a), newJobLogs(a), newJobCancel(a))
+	group(cmd)
+	return cmd
+}
+
+// jobCall is what a command does with the job that its argument names.
+type jobCall func(ctx context.Context, c *local.Client, job protocol.CID) error
+
+// withJob runs call with the running node.
+func withJob(a *app, call jobCall) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		job, err := parseID(args[0])
+		if err != nil {
+			return hinted(err, "list the jobs with: "+a.self()+" job ls")
+		}
+		c, err := a.dial()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return call(cmd.Context(), c, job)
+	}
+}
+
+func newJobWait(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "wait JOB",
+		Short: "Wait until a job has ended",
+		Long: `Wait until a job has ended. The exit status is 1 when the job failed or was
+cancelled. Ctrl-C ends the waiting, not the job.`,
+		Example: "meshnode job wait JOB\nmeshnode job wait JOB && meshnode job result JOB",
+		Args:    exactly(1, "one job"),
+	}
+	cmd.RunE = withJob(a, func(ctx context.Context, c *local.Client, job protocol.CID) error {
+		st, err := waitFor(ctx, c, job, os.Stderr)
+		var signal *interruption
+		if errors.As(err, &signal) {
+			return hinted(err, "the job goes on; wait again with: "+a.self()+" job wait "+job.String())
+		}
+		if asJSON && st.Job.Defined() {
+			return errors.Join(err, printJSON(cmd.OutOrStdout(), local.Document(st)))
+		}
+		return err
+	})
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func newJobResult(a *app) *cobra.Command {
+	var out output
+	cmd := &cobra.Command{
+		Use:   "result JOB",
+		Short: "Collect a job's result",
+		Long: `Collect a job's result: to standard output, to the file --out, or with --parts to
+the new folder --out with the files part-00000, part-00001, ...
+
+A file changes only once the whole result is there. A provisional result, whose
+copies are not all made yet, is given with a warning.`,
+		Example: `meshnode job result JOB
+meshnode job result JOB --out counts.txt
+meshnode job result JOB --parts --out counts`,
+		Args: exactly(1, "one job"),
+	}
+	collect := withJob(a, func(ctx context.Context, c *local.Client, job protocol.CID) error {
+		return out.collect(ctx, c, job, cmd.OutOrStdout(), os.Stderr)
+	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if out.parts && out.path == "" {
+			return misuse(cmd, errors.New("--parts makes a folder: name it with --out"))
+		}
+		if err := out.check(); err != nil {
+			return err
+		}
+		return collect(cmd, args)
+	}
+	cmd.Flags().StringVar(&out.path, "out", "", "file for the result, or with --parts a new folder")
+	cmd.Flags().BoolVar(&out.parts, "parts", false, "a folder of part-00000, part-00001, ... one for each partition")
+	return cmd
+}
+
+func newJobCancel(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "cancel JOB",
+		Short: "End a job without a result",
+		Long: `End a job without a result. Its submitter may do so, and every member that may
+administer the mesh. A job that has its final result stays as it is.`,
+		Example: "meshnode job cancel JOB",
+		Args:    exactly(1, "one job"),
+	}
+	cmd.RunE = withJob(a, func(ctx context.Context, c *local.Client, job protocol.CID) error {
+		if err := c.Cancel(ctx, job); err != nil {
+			return err
+		}
+		fmt.Fprintln(os.Stderr, "cancelled")
+		return nil
+	})
+	return cmd
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/spf13/cobra"
+
+	"github.com/meshnode/meshnode/internal/local"
+	"github.com/meshnode/meshnode/node"
+	"github.com/meshnode/meshnode/protocol"
+)
+
+func newJobList(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "ls",
+		Aliases: []string{"list"},
+		Short:   "List the jobs of the mesh",
+		Long:    "List the jobs that live members know, newest first.",
+		Example: "meshnode job ls\nmeshnode job ls --json | jq -r '.[] | select(.state == \"running\") | .job'",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			jobs, err := c.Jobs(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if !asJSON {
+				return printTable(cmd.OutOrStdout(), jobRows(jobs))
+			}
+			all := make([]any, 0, len(jobs))
+			for _, st := range jobs {
+				all = append(all, local.Document(st))
+			}
+			return printJSON(cmd.OutOrStdout(), all)
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func jobRows(jobs []node.JobStatus) [][]string {
+	rows := [][]string{{"JOB", "NAME", "STATE", "TASKS", "STARTED"}}
+	for _, st := range jobs {
+		rows = append(rows, []string{
+			st.Job.String(), orDash(st.Name), string(st.State), fmt.Sprintf("%d/%d", st.Done, st.Total), formatTime(st.Started),
+		})
+	}
+	return rows
+}
+
+func newJobStatus(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status JOB",
+		Short: "Show how far a job is",
+		Long: `Show how far a job is: its tasks, who runs and ran them, its stewards in rank
+order, and why it failed or waits, if it does.
+
+A job is pending, running, provisional (the result is there, not all of its copies
+are), final, failed or cancelled.`,
+		Example: "meshnode job status JOB\nmeshnode job status JOB --json | jq .workers",
+		Args:    exactly(1, "one job"),
+	}
+	cmd.RunE = withJob(a, func(ctx context.Context, c *local.Client, job protocol.CID) error {
+		st, err := c.JobStatus(ctx, job)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return printJSON(cmd.OutOrStdout(), local.Document(st))
+		}
+		peers, err := c.Peers(ctx)
+		if err != nil {
+			return err
+		}
+		return printStatus(cmd, st, namesOf(peers))
+	})
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+func printStatus(cmd *cobra.Command, st node.JobStatus, known names) error {
+	w := cmd.OutOrStdout()
+	if err := printTable(w, jobFacts(st, known)); err != nil {
+		return err
+	}
+	if st.Error != "" {
+		_, err := fmt.Fprintf(w, "\n%s\n", strings.TrimRight(st.Error, "\n"))
+		return err
+	}
+	return nil
+}
+
+func jobFacts(st node.JobStatus, known names) [][]string {
+	tasks := fmt.Sprintf("%d of %d done, %d running, %d queued; %s", st.Done, st.Total, st.Running, st.Queued, count(st.Executions, "run"))
+	rows := [][]string{
+		{"job", st.Job.String()}, {"name", orDash(st.Name)}, {"state", string(st.State)}, {"tasks", tasks},
+		{"input", formatBytes(st.InputBytes) + ", " + formatBytes(st.BytesDone) + " done"},
+		{"copies", strconv.Itoa(st.Copies)},
+		{"submitter", known.of(st.Submitter)},
+		{"started", formatTime(st.Started)}, {"finished", formatTime(st.Finished)},
+		{"result", orDash(st.Root.String())},
+	}
+	if st.Waiting != "" {
+		rows = append(rows, []string{"waiting", st.Waiting})
+	}
+	for i, id := range st.Stewards {
+		rows = append(rows, []string{"steward " + strconv.Itoa(i), known.of(id)})
+	}
+	for _, id := range byTasks(st.Workers) {
+		rows = append(rows, []string{"worker", known.of(id) + ": " + count(st.Workers[id], "task")})
+	}
+	return rows
+}
+
+// byTasks orders workers: who did most comes first.
+func byTasks(workers map[peer.ID]int) []peer.ID {
+	ids := make([]peer.ID, 0, len(workers))
+	for id := range workers {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, func(a, b peer.ID) int {
+		return cmp.Or(cmp.Compare(workers[b], workers[a]), cmp.Compare(a.String(), b.String()))
+	})
+	return ids
+}

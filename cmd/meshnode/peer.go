@@ -1,0 +1,82 @@
+package main
+
+import (
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meshnode/meshnode/node"
+)
+
+func newPeer(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "peer",
+		Short:   "Look at the members of the mesh",
+		Long:    "Look at the members of the mesh, as this node sees them.",
+		Example: "meshnode peer ls",
+	}
+	cmd.AddCommand(newPeerList(a))
+	group(cmd)
+	return cmd
+}
+
+func newPeerList(a *app) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "ls",
+		Aliases: []string{"list"},
+		Short:   "List the members of the mesh",
+		Long: `List the members of the mesh as this node sees them; * marks the node itself.
+
+A member is alive, suspect (it missed probes and may yet answer), dead, or left
+(it said so). Its load is its running and queued tasks over its slots.`,
+		Example: "meshnode peer ls\nmeshnode peer ls --json | jq -r '.[] | select(.state == \"alive\") | .name'",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.dial()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			peers, err := c.Peers(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), filled(peers))
+			}
+			return printTable(cmd.OutOrStdout(), peerRows(peers))
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// filled returns peers without nulls, so that scripts need not expect any.
+func filled(peers []node.Peer) []node.Peer {
+	all := make([]node.Peer, 0, len(peers))
+	for _, p := range peers {
+		if p.Addrs == nil {
+			p.Addrs = []string{}
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+func peerRows(peers []node.Peer) [][]string {
+	rows := [][]string{{"NAME", "PEER", "STATE", "LOAD", "SLOTS", "VERSION", "ADDRESS"}}
+	for _, p := range peers {
+		name, addr := p.Name, "-"
+		if p.Self {
+			name += " *"
+		}
+		if len(p.Addrs) > 0 {
+			addr = p.Addrs[0]
+		}
+		rows = append(rows, []string{
+			name, shortID(p.ID), string(p.State), strconv.FormatFloat(p.Load, 'f', 2, 64), strconv.Itoa(p.Slots), orDash(p.Version), addr,
+		})
+	}
+	return rows
+}
