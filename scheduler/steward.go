@@ -154,6 +154,17 @@ func (s *Steward) SetNodes(now time.Time, nodes []Node) []Effect {
 	return s.free(func(_ protocol.Key, c claim) bool { return !alive[c.by] }, "its node is gone")
 }
 
+// Claimants are the nodes that hold tasks of the job.
+func (s *Steward) Claimants() []peer.ID {
+	var out []peer.ID
+	for _, k := range sortedKeys(s.claims) {
+		if by := s.claims[k].by; !slices.Contains(out, by) {
+			out = append(out, by)
+		}
+	}
+	return out
+}
+
 // free drops the claims that match.
 func (s *Steward) free(match func(protocol.Key, claim) bool, why string) []Effect {
 	var out []Effect
@@ -228,7 +239,7 @@ func (s *Steward) Tick(now time.Time) []Effect {
 		return out
 	}
 	if s.plan.Ended() != nil {
-		s.claims, s.waiting = map[protocol.Key]claim{}, ""
+		s.waiting = ""
 		return append(out, s.dropOffers()...)
 	}
 	if effects := s.judge(); effects != nil {
