@@ -3,128 +3,290 @@ package node
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/meshnode/meshnode/internal/exchange"
+	"github.com/meshnode/meshnode/internal/guest"
+	"github.com/meshnode/meshnode/internal/mesh"
+	"github.com/meshnode/meshnode/internal/task"
 	"github.com/meshnode/meshnode/protocol"
+	"github.com/meshnode/meshnode/storage"
 )
-
-// Errors that callers may want to tell apart.
-var (
-	// ErrUnknownJob: no live member that could be asked knows the job.
-	ErrUnknownJob = errors.New("unknown job")
-	// ErrNotFound: no live member holds a block that is needed.
-	ErrNotFound = errors.New("not found on any live node")
-	// ErrNotFinished: the job has no result yet.
-	ErrNotFinished = errors.New("the job has no result yet")
-	// ErrJobFailed: the job ended without a result.
-	ErrJobFailed = errors.New("the job failed")
-	// ErrNoCapableNode: no live node can run a program of the job.
-	ErrNoCapableNode = errors.New("no live node can run this program")
-	// ErrInUse: another process uses the node's directory.
-	ErrInUse = errors.New("another meshnode uses this directory")
-	// ErrInput: what the caller named cannot be used.
-	ErrInput = errors.New("bad input")
-)
-
-// Config configures a node. The zero value of a field means its default.
-type Config struct {
-	Dir       string   // home of the node's keys, blocks and scratch; required
-	Name      string   // for people; the host's name
-	Listen    []string // multiaddrs; /ip4/0.0.0.0/tcp/0
-	Join      string   // a token; without one, and without a mesh in Dir, the node founds a mesh
-	Slots     int      // tasks run at once; the number of cores
-	AllowExec bool     // run native commands of this mesh's members
-	MDNS      bool     // look for members on the local network
-	Funcs     map[string]Func
-	Logger    *slog.Logger // discards
-}
-
-// Func is a Go function that runs as a program: a split on in, records on out.
-// Standard error, its log, is log. A non-nil error fails the task.
-type Func func(ctx context.Context, in io.Reader, out, log io.Writer) error
 
 // Node is one peer of a mesh.
-type Node struct{}
+type Node struct {
+	cfg  Config
+	id   peer.ID
+	boot uint64 // drawn at every start
+	log  *slog.Logger
 
-// New prepares a node and starts nothing. It fails with ErrInUse when another
-// process uses the directory.
-func New(cfg Config) (*Node, error) { return nil, errors.ErrUnsupported }
+	store    *storage.Store
+	mesh     *mesh.Mesh
+	exchange *exchange.Exchange
+	guests   *guest.Pool
+	runner   *task.Runner
+	wire     *wire
+	caller   *caller
+	loop     *loop
 
-// Run runs the node until ctx ends, then leaves the mesh and waits for all its
-// parts to end.
-func (n *Node) Run(ctx context.Context) error { return errors.ErrUnsupported }
+	known    sync.Map      // protocol.CID -> *protocol.Manifest, of jobs that the loop knows
+	finished chan ended    // runs on their way to the stewards
+	holding  chan struct{} // a place for each fetch done for others
+
+	ctx      context.Context // ends with the node; every goroutine hangs on it
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup
+	leave    chan struct{} // closed to end Run
+	leaving  sync.Once
+	started  bool
+	mu       sync.Mutex // guards started
+	ended    chan struct{}
+	closing  sync.Once
+	closeErr error
+}
+
+// maxFinished bounds the runs that wait for their receipts to be signed.
+const maxFinished = 256
+
+// New opens a node's directory and prepares the node; nothing is sent before
+// Run. It fails with ErrInUse when another process uses the directory, and
+// with ErrInput.
+func New(cfg Config) (*Node, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	store, err := storage.Open(cfg.path("store"))
+	if err != nil {
+		if errors.Is(err, storage.ErrInUse) {
+			return nil, fmt.Errorf("%w: %s", ErrInUse, cfg.Dir)
+		}
+		return nil, err
+	}
+	n := &Node{
+		cfg: cfg, boot: rand.Uint64() | 1, log: cfg.Logger, store: store,
+		finished: make(chan ended, maxFinished), holding: make(chan struct{}, maxHolds),
+		leave: make(chan struct{}), ended: make(chan struct{}),
+	}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	if err := n.build(); err != nil {
+		n.cancel()
+		return nil, errors.Join(err, store.Close())
+	}
+	return n, nil
+}
+
+// build makes the node's parts and ties them together.
+func (n *Node) build() error {
+	if err := n.clearScratch(); err != nil {
+		return err
+	}
+	m, err := mesh.New(mesh.Config{
+		Dir: n.cfg.path("mesh"), Name: n.cfg.Name, Version: n.cfg.Version, Listen: n.cfg.Listen, Join: n.cfg.Join,
+		MDNS: n.cfg.MDNS, Boot: n.boot, Slots: n.cfg.Slots, NoDHTRefresh: n.cfg.Quiet, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.mesh, n.id = m, m.ID()
+	n.exchange = exchange.New(exchange.Config{Host: m.Host(), Store: n.store, Logger: n.log, Allow: m.IsMember})
+	n.guests = n.cfg.Guests
+	if n.guests == nil {
+		n.guests = guest.NewPool(guest.Config{Size: n.cfg.Slots, Dir: n.cfg.path("guests"), Logger: n.log})
+	}
+	funcs := map[string]task.Func{}
+	for name, f := range n.cfg.Funcs {
+		funcs[funcID(name)] = task.Func(f)
+	}
+	n.runner = task.NewRunner(task.Config{Store: n.store, Guests: n.guests, Funcs: funcs, Dir: n.cfg.path("tasks"), Inputs: taskInputs{n}})
+	n.wire = newWire(m.Host(), n.log, n.receive)
+	n.caller = newCaller(m.Host(), n.log, n.answer)
+	n.loop = newLoop(n)
+	return nil
+}
+
+// clearScratch removes what an earlier run of the node left half done.
+func (n *Node) clearScratch() error {
+	for _, dir := range []string{n.cfg.path("tmp"), n.cfg.path("tasks")} {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("clearing scratch: %w", err)
+		}
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("making scratch: %w", err)
+		}
+	}
+	return nil
+}
+
+// Run runs the node until ctx ends or Close is called, then leaves the mesh
+// and waits for all of the node's parts to end. It fails when the node cannot
+// join its mesh or listen.
+func (n *Node) Run(ctx context.Context) error {
+	n.mu.Lock()
+	if n.started {
+		n.mu.Unlock()
+		return errors.New("a node runs once")
+	}
+	n.started = true
+	n.mu.Unlock()
+	defer close(n.ended)
+	meshCtx, leave := context.WithCancel(context.Background())
+	defer leave()
+	failed := make(chan error, 1)
+	n.wg.Go(func() { failed <- n.mesh.Run(meshCtx) })
+	n.exchange.Start()
+	n.caller.start()
+	n.wg.Go(func() { n.loop.run(n.ctx) })
+	n.wg.Go(n.deliver)
+	n.loadJobs(n.ctx)
+	n.wire.start()
+	n.announceLoad(0, 0)
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case <-n.leave:
+	case err = <-failed:
+		failed <- nil
+	}
+	n.cancel()
+	leave() // says goodbye, unless the node is killed
+	if e := <-failed; err == nil {
+		err = e
+	}
+	return errors.Join(err, n.release())
+}
+
+// release ends the node's parts, in the order of who uses whom.
+func (n *Node) release() error {
+	n.closing.Do(func() {
+		n.cancel()
+		n.wire.close()
+		n.caller.close()
+		n.exchange.Close()
+		if n.cfg.Guests == nil {
+			_ = n.guests.Close()
+		}
+		n.wg.Wait()
+		n.closeErr = errors.Join(n.mesh.Close(), n.store.Close())
+	})
+	return n.closeErr
+}
 
 // Ready is closed once the node listens and has joined or founded its mesh.
-func (n *Node) Ready() <-chan struct{} { return nil }
+func (n *Node) Ready() <-chan struct{} { return n.mesh.Ready() }
 
-// Close ends the node as the end of Run's context does, waits, and may be called twice.
-func (n *Node) Close() error { return errors.ErrUnsupported }
+// Close ends the node as the end of Run's context does, waits, and may be
+// called twice. A node that never ran is released.
+func (n *Node) Close() error {
+	n.leaving.Do(func() { close(n.leave) })
+	n.mu.Lock()
+	ran := n.started
+	n.started = true
+	n.mu.Unlock()
+	if ran {
+		<-n.ended
+	}
+	return n.release()
+}
 
-// Kill ends the node without a word to anybody, as a crash would. It is for tests of faults.
-func (n *Node) Kill() {}
+// Kill ends the node without a word to anybody, as a crash would, and waits.
+// It is for tests of faults.
+func (n *Node) Kill() {
+	n.mesh.Kill()
+	_ = n.Close()
+}
 
 // ID is the node's peer ID.
-func (n *Node) ID() peer.ID { return "" }
+func (n *Node) ID() peer.ID { return n.id }
 
 // Status is the node's account of itself.
-func (n *Node) Status() Status { return Status{} }
-
-// Peers are the members that this node knows, itself first, then by name and ID.
-func (n *Node) Peers() []Peer { return nil }
-
-// Invite makes a token that admits one node to the mesh.
-func (n *Node) Invite(o InviteOptions) (string, error) { return "", errors.ErrUnsupported }
-
-// Add imports the file or folder at path and returns when min(r, live) nodes hold every block.
-func (n *Node) Add(ctx context.Context, path string, progress Progress) (Added, error) {
-	return Added{}, errors.ErrUnsupported
+func (n *Node) Status() Status {
+	st := Status{
+		ID: n.id, Name: n.cfg.Name, Dir: n.cfg.Dir, Addrs: n.mesh.Addrs(), Mesh: n.mesh.MeshID(),
+		Peers: len(others(n.mesh.Alive(), n.id)), Slots: n.cfg.Slots, RSSBytes: residentMemory(), Version: n.cfg.Version,
+	}
+	st.Blocks, st.Bytes = n.store.Stats()
+	n.loop.do(n.ctx, func(time.Time) { st.Running, st.Queued = n.loop.worker.Load() })
+	return st
 }
 
-// Cat writes the file that c names to w, fetching what is not here.
-func (n *Node) Cat(ctx context.Context, c protocol.CID, w io.Writer) error {
-	return errors.ErrUnsupported
+// residentMemory is the resident set of this process in bytes, or 0 where the
+// system does not say.
+func residentMemory() int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(fields[1], 10, 64)
+	return pages * int64(os.Getpagesize())
 }
 
-// Get writes the file or folder that c names to path, which must not exist.
-func (n *Node) Get(ctx context.Context, c protocol.CID, path string, progress Progress) error {
-	return errors.ErrUnsupported
+// Peers are the members that this node knows, itself first, then by name and
+// ID.
+func (n *Node) Peers() []Peer {
+	var out []Peer
+	for _, m := range n.mesh.Members() {
+		out = append(out, Peer{
+			ID: m.ID, Name: m.Name, State: PeerState(m.State), Self: m.Self, Addrs: m.Addrs, Slots: m.Slots,
+			Load: float64(m.Load.Running+m.Load.Queued) / float64(max(1, m.Slots)), Version: m.Version,
+		})
+	}
+	slices.SortFunc(out, func(a, b Peer) int {
+		switch {
+		case a.Self != b.Self && a.Self:
+			return -1
+		case a.Self != b.Self:
+			return 1
+		case a.Name != b.Name:
+			return strings.Compare(a.Name, b.Name)
+		}
+		return strings.Compare(string(a.ID), string(b.ID))
+	})
+	return out
 }
 
-// Submit captures a job's programs, files and inputs, spreads them and commits the job.
-func (n *Node) Submit(ctx context.Context, spec JobSpec, progress Progress) (protocol.CID, error) {
-	return "", errors.ErrUnsupported
+// Invite makes a token that admits one node to the mesh. It needs the admin
+// role.
+func (n *Node) Invite(o InviteOptions) (string, error) { return n.mesh.Invite(o.Roles, o.For) }
+
+// kinds are the kinds of programs that this node runs.
+func (n *Node) kinds() []protocol.ProgramKind {
+	kinds := []protocol.ProgramKind{protocol.Wasm}
+	if n.cfg.AllowExec {
+		kinds = append(kinds, protocol.Exec)
+	}
+	if len(n.cfg.Funcs) > 0 {
+		kinds = append(kinds, protocol.Func)
+	}
+	return kinds
 }
 
-// Jobs are the jobs that live members know, newest first.
-func (n *Node) Jobs(ctx context.Context) ([]JobStatus, error) { return nil, errors.ErrUnsupported }
-
-// JobStatus asks the job's stewards how far it is.
-func (n *Node) JobStatus(ctx context.Context, job protocol.CID) (JobStatus, error) {
-	return JobStatus{}, errors.ErrUnsupported
+// announceLoad lets the mesh know how loaded this node is and what it runs.
+func (n *Node) announceLoad(running, queued int) {
+	n.mesh.Announce(mesh.Load{Running: running, Queued: queued, Kinds: n.kinds(), Funcs: n.funcNames()})
 }
 
-// Wait returns when the job has ended; report, which may be nil, is called at every change seen.
-func (n *Node) Wait(ctx context.Context, job protocol.CID, report func(JobStatus)) (JobStatus, error) {
-	return JobStatus{}, errors.ErrUnsupported
+// scratchFile makes a new file in the node's scratch folder.
+func (n *Node) scratchFile(pattern string) (*os.File, error) {
+	f, err := os.CreateTemp(n.cfg.path("tmp"), pattern)
+	if err != nil {
+		return nil, fmt.Errorf("making scratch in %s: %w", filepath.Dir(n.cfg.path("tmp")), err)
+	}
+	return f, nil
 }
-
-// Result writes the job's result to w. Provisional reports that its copies are not yet enough.
-func (n *Node) Result(ctx context.Context, job protocol.CID, w io.Writer) (provisional bool, err error) {
-	return false, errors.ErrUnsupported
-}
-
-// ResultParts writes the job's result to the new folder path as part-00000, part-00001, ...
-func (n *Node) ResultParts(ctx context.Context, job protocol.CID, path string) (provisional bool, err error) {
-	return false, errors.ErrUnsupported
-}
-
-// Logs calls each with the log of every run of a task that ended, failed runs too, in the order of their tasks.
-func (n *Node) Logs(ctx context.Context, job protocol.CID, each func(LogEntry) error) error {
-	return errors.ErrUnsupported
-}
-
-// Cancel ends the job without a result.
-func (n *Node) Cancel(ctx context.Context, job protocol.CID) error { return errors.ErrUnsupported }

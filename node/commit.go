@@ -1,0 +1,154 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/meshnode/meshnode/protocol"
+	"github.com/meshnode/meshnode/scheduler"
+)
+
+// capableWait is how long a steward waits to hear what members can run before
+// it says that none of them can: a member that has just joined may not have
+// said so yet.
+const capableWait = 3 * time.Second
+
+// commit verifies, as a steward of a job that was submitted here, that the job
+// can run without its submitter, has the other stewards keep it, and begins
+// (rule R1). It returns with how many copies the job runs.
+func (n *Node) commit(ctx context.Context, from peer.ID, doc []byte) (int, error) {
+	m, err := protocol.OpenManifest(doc)
+	if err != nil {
+		return 0, err
+	}
+	id := protocol.JobID(doc)
+	if time.Now().After(m.RunUntil) {
+		return 0, fmt.Errorf("job %s had to run until %s", id, m.RunUntil.Format(time.RFC3339))
+	}
+	if m.Submitter != n.id && !slices.Contains(n.mesh.Roles(m.Submitter), "submit") {
+		return 0, fmt.Errorf("node %s may not submit jobs: its membership lacks the role", m.Submitter)
+	}
+	if err := n.keepManifest(ctx, doc); err != nil {
+		return 0, err
+	}
+	if err := n.learn(ctx, id, doc); err != nil {
+		return 0, err
+	}
+	if err := n.runnable(ctx, m); err != nil {
+		return 0, err
+	}
+	alive := n.mesh.Alive()
+	copies := min(m.Copies, len(alive))
+	sources, err := n.verifyHeld(ctx, m.Closure(), alive, copies)
+	if err != nil {
+		return 0, err
+	}
+	fact := protocol.Fact{Job: id, Kind: protocol.Committed, By: n.id, At: time.Now(), Copies: copies}
+	signed, err := protocol.SignFact(fact, n.mesh.Key())
+	if err != nil {
+		return 0, err
+	}
+	if err := n.commitAt(ctx, doc, signed, scheduler.Stewards(string(id), copies, alive)); err != nil {
+		return 0, err
+	}
+	ok := n.loop.do(ctx, func(now time.Time) {
+		j := n.loop.jobs[id]
+		j.steward.SetSources(sources)
+		fresh := j.plan.Ledger.Fact(protocol.Committed) == nil
+		n.loop.add(now, j, opened{facts: []openFact{{signed, &fact}}})
+		if fresh {
+			n.loop.perform(now, j.steward.Begin(now))
+		}
+	})
+	if !ok {
+		return 0, errors.New("this node is ending")
+	}
+	n.log.Info("job committed", "job", id, "submitter", m.Submitter, "copies", copies)
+	return copies, nil
+}
+
+// verifyHeld checks that enough live nodes hold every root, and asks those
+// counted once more: a node that has restarted in between, or does not answer
+// within a second, does not count. It returns the nodes that hold all of them.
+func (n *Node) verifyHeld(ctx context.Context, roots []protocol.CID, alive []peer.ID, copies int) ([]peer.ID, error) {
+	before := n.findHolders(ctx, roots, alive, callWait)
+	var counted []peer.ID
+	for _, id := range alive {
+		if slices.ContainsFunc(roots, func(c protocol.CID) bool { return slices.Contains(before.by[c], id) }) {
+			counted = append(counted, id)
+		}
+	}
+	after := n.findHolders(ctx, roots, counted, protocol.RankWait)
+	all := counted
+	for _, c := range roots {
+		held := slices.DeleteFunc(slices.Clone(after.by[c]), func(id peer.ID) bool { return before.boots[id] != after.boots[id] })
+		if len(held) < copies {
+			return nil, fmt.Errorf("only %d of %d nodes hold %s, which the job needs", len(held), copies, c)
+		}
+		all = slices.DeleteFunc(slices.Clone(all), func(id peer.ID) bool { return !slices.Contains(held, id) })
+	}
+	return all, nil
+}
+
+// runnable checks that some live node can run each stage.
+func (n *Node) runnable(ctx context.Context, m *protocol.Manifest) error {
+	deadline := time.Now().Add(capableWait)
+	for {
+		why := n.whyNot(m)
+		if why == "" {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%w: %s", ErrNoCapableNode, why)
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// whyNot says in plain words which stage no live node can run, and why.
+func (n *Node) whyNot(m *protocol.Manifest) string {
+	nodes := n.liveNodes()
+	for _, s := range m.Stages {
+		needs := scheduler.NeedsOf(s)
+		why, capable := "", 0
+		for i := range nodes {
+			if w := nodes[i].Can(needs); w == "" {
+				capable++
+			} else {
+				why = w
+			}
+		}
+		if capable == 0 {
+			return fmt.Sprintf("stage %q, %d live nodes; of node %s: %s", s.Name, len(nodes), nodes[len(nodes)-1].ID, why)
+		}
+	}
+	return ""
+}
+
+// commitAt has the stewards keep the job; all of those that are to hold it
+// must answer.
+func (n *Node) commitAt(ctx context.Context, doc []byte, fact protocol.Signed, stewards []peer.ID) error {
+	q := &protocol.Request{Commit: &protocol.Commit{Manifest: doc, Facts: []protocol.Signed{fact}}}
+	errs := make([]error, len(stewards))
+	var wg sync.WaitGroup
+	for i, id := range stewards {
+		if id != n.id {
+			wg.Go(func() { _, errs[i] = n.caller.call(ctx, id, q, callWait) })
+		}
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("the job's stewards did not all keep it: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,165 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/meshnode/meshnode/protocol"
+	"github.com/meshnode/meshnode/scheduler"
+)
+
+// perform carries out what the machines want done.
+func (l *loop) perform(now time.Time, effects []scheduler.Effect) {
+	for _, e := range effects {
+		switch e := e.(type) {
+		case scheduler.Send:
+			l.send(e.To, e.Message)
+		case scheduler.Start:
+			l.begin(e)
+		case scheduler.Stop:
+			if cancel := l.running[e.Job][e.Task]; cancel != nil {
+				cancel()
+			}
+		case scheduler.Check:
+			l.check(e)
+		case scheduler.Settle:
+			l.settle(e)
+		case scheduler.Conclude:
+			l.state(now, protocol.Fact{Job: e.Job, Kind: protocol.Failed, At: now, Text: e.Text})
+		case scheduler.Noted:
+			l.n.log.LogAttrs(context.Background(), slog.LevelInfo, e.What, slog.String("job", e.Job.String()), slog.String("task", e.Task.String()), slog.String("peer", e.Peer.String()), slog.String("why", e.Why))
+		}
+	}
+}
+
+// begin runs a task in a goroutine of its own.
+func (l *loop) begin(e scheduler.Start) {
+	j := l.jobs[e.Job]
+	if j == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(l.n.ctx)
+	if l.running[e.Job] == nil {
+		l.running[e.Job] = map[protocol.Key]context.CancelFunc{}
+	}
+	l.running[e.Job][e.Task] = cancel
+	m := j.plan.Manifest
+	l.n.wg.Go(func() {
+		defer cancel()
+		l.n.work(ctx, e, m)
+	})
+}
+
+// ended notes that a task's run is over; told, that the stewards have been
+// told, or that there is nothing to tell.
+func (l *loop) endedRun(now time.Time, id protocol.CID, k protocol.Key, took time.Duration) {
+	delete(l.running[id], k)
+	if len(l.running[id]) == 0 {
+		delete(l.running, id)
+	}
+	l.perform(now, l.worker.Ended(id, k, took))
+}
+
+// state signs a fact of this node's and spreads it.
+func (l *loop) state(now time.Time, f protocol.Fact) {
+	j := l.jobs[f.Job]
+	if j == nil {
+		return
+	}
+	f.By = l.n.id
+	signed, err := protocol.SignFact(f, l.n.mesh.Key())
+	if err != nil {
+		l.n.log.Error("fact not signed", "job", f.Job, "error", err)
+		return
+	}
+	l.add(now, j, opened{facts: []openFact{{signed, &f}}})
+	l.tell(now, j, nil, []protocol.Signed{signed})
+}
+
+// tell brings receipts and facts to a job's stewards, and how it ended also to
+// everybody who works for it.
+func (l *loop) tell(now time.Time, j *job, receipts []protocol.SignedReceipt, facts []protocol.Signed) {
+	for _, d := range scheduler.Batches(j.plan.Job, receipts, facts) {
+		l.perform(now, l.courier.Post(now, d, others(j.steward.Stewards(), l.n.id)))
+	}
+}
+
+func others(list []peer.ID, self peer.ID) []peer.ID {
+	var out []peer.ID
+	for _, id := range list {
+		if id != self {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// opened is what a message brought, checked: signatures hold and bounds too.
+type opened struct {
+	receipts []openReceipt
+	facts    []openFact
+}
+
+type openReceipt struct {
+	signed protocol.SignedReceipt
+	open   *protocol.Receipt
+}
+
+type openFact struct {
+	signed protocol.Signed
+	open   *protocol.Fact
+}
+
+// add joins checked receipts and facts into a job's ledger, in memory and on
+// disk, and acts on how they change it.
+func (l *loop) add(now time.Time, j *job, o opened) {
+	for _, r := range o.receipts {
+		if j.plan.AddReceipt(r.signed, r.open) {
+			l.n.keepReceipt(j.plan.Job, r.signed)
+			j.steward.Received(r.open)
+		}
+	}
+	for _, f := range o.facts {
+		if f.open.Kind == protocol.Cancelled && !l.n.mayCancel(f.open.By, j.plan.Manifest) {
+			continue
+		}
+		if j.plan.AddFact(f.signed, f.open) {
+			l.n.keepFact(j.plan.Job, f.signed)
+			if f.open.Run != nil {
+				j.steward.FailedRun(f.open.By, f.open.Run)
+			}
+		}
+	}
+	if !j.ended && j.plan.Ended() != nil {
+		l.end(now, j)
+	}
+	if !j.ended {
+		l.perform(now, j.steward.Tick(now))
+	}
+}
+
+// end acts on a job's end: nothing of it runs here any more, and whoever was
+// working for it hears of it.
+func (l *loop) end(now time.Time, j *job) {
+	l.perform(now, j.steward.Tick(now)) // frees reservations
+	j.ended = true
+	id := j.plan.Job
+	l.perform(now, l.worker.Drop(id))
+	fact := j.plan.Ended()
+	l.n.log.Info("job ended", "job", id, "how", fact.Kind, "why", fact.Text)
+	_, facts := j.plan.Ledger.Everything()
+	var ends []protocol.Signed
+	for _, s := range facts {
+		if f, err := protocol.OpenFact(s); err == nil && f.Kind == fact.Kind {
+			ends = append(ends, s)
+		}
+	}
+	for _, w := range j.steward.Claimants() {
+		if w != l.n.id {
+			l.send(w, &protocol.Done{Job: id, Facts: ends})
+		}
+	}
+}

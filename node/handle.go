@@ -1,0 +1,224 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/meshnode/meshnode/protocol"
+	"github.com/meshnode/meshnode/scheduler"
+)
+
+// receive checks a message from a peer, outside the loop since signatures cost
+// time, and hands it to the loop. It is called in order for each peer.
+func (n *Node) receive(ctx context.Context, from peer.ID, m protocol.Message) {
+	if !n.mesh.IsMember(from) {
+		return
+	}
+	switch m := m.(type) {
+	case *protocol.Offer:
+		missing := n.missing(ctx, m.Inputs)
+		n.loop.post(ctx, func(now time.Time) { n.loop.offered(now, from, m, missing) })
+		return
+	case *protocol.Award:
+		if len(m.Tasks) > 0 && n.ensureJob(ctx, m.Job, from) != nil {
+			return // the steward will miss the claim and offer again
+		}
+	case *protocol.Done:
+		if n.ensureJob(ctx, m.Job, from) != nil {
+			return
+		}
+		o, err := n.open(ctx, m)
+		if err != nil {
+			n.log.Warn("bad receipts dropped", "peer", from, "job", m.Job, "error", err)
+			return
+		}
+		n.loop.post(ctx, func(now time.Time) { n.loop.received(now, from, m, o) })
+		return
+	case *protocol.Announce:
+		if n.ensureJob(ctx, m.Job, from) != nil {
+			return
+		}
+	}
+	n.loop.post(ctx, func(now time.Time) { n.loop.handle(now, from, m) })
+}
+
+// missing counts the blocks that are not here.
+func (n *Node) missing(ctx context.Context, cids []protocol.CID) int {
+	lacks := 0
+	for _, c := range cids {
+		if has, err := n.store.Has(ctx, c); err != nil || !has {
+			lacks++
+		}
+	}
+	return lacks
+}
+
+// open checks what a message brought, and keeps the results that rode along.
+func (n *Node) open(ctx context.Context, d *protocol.Done) (opened, error) {
+	var o opened
+	for _, s := range d.Receipts {
+		r, err := s.Open()
+		if err != nil {
+			return opened{}, err
+		}
+		if r.Job != d.Job {
+			return opened{}, fmt.Errorf("%w: of another job", protocol.ErrReceipt)
+		}
+		if len(s.Block) > 0 {
+			if err := n.store.Put(ctx, r.Result, s.Block); err != nil {
+				return opened{}, fmt.Errorf("keeping a result: %w", err)
+			}
+		}
+		o.receipts = append(o.receipts, openReceipt{s, r})
+	}
+	for _, s := range d.Facts {
+		f, err := protocol.OpenFact(s)
+		if err != nil {
+			return opened{}, err
+		}
+		if f.Job != d.Job {
+			return opened{}, fmt.Errorf("%w: of another job", protocol.ErrReceipt)
+		}
+		o.facts = append(o.facts, openFact{s, f})
+	}
+	return o, nil
+}
+
+// handle takes a message that needs no check outside the loop, or comes from
+// this node itself.
+func (l *loop) handle(now time.Time, from peer.ID, m protocol.Message) {
+	switch m := m.(type) {
+	case *protocol.Offer:
+		l.offered(now, from, m, 0)
+	case *protocol.Bid:
+		if j := l.jobs[m.Job]; j != nil && !j.ended {
+			l.perform(now, j.steward.Bid(now, from, m))
+		}
+	case *protocol.Award:
+		l.awarded(now, from, m)
+	case *protocol.Ping:
+		l.pingedBy(now, from, m)
+	case *protocol.Ack:
+		l.courier.Acked(from, m)
+	case *protocol.Announce:
+		l.announced(from, m)
+	}
+}
+
+func (l *loop) offered(now time.Time, from peer.ID, o *protocol.Offer, missing int) {
+	self := scheduler.Node{Kinds: l.n.kinds(), Funcs: l.n.funcNames()}
+	l.perform(now, l.worker.Offered(now, from, o, missing, self.Can(o.Needs)))
+}
+
+func (l *loop) awarded(now time.Time, from peer.ID, a *protocol.Award) {
+	if j := l.jobs[a.Job]; len(a.Tasks) > 0 && (j == nil || j.ended) {
+		return
+	}
+	l.perform(now, l.worker.Awarded(from, a))
+}
+
+func (l *loop) pingedBy(now time.Time, from peer.ID, p *protocol.Ping) {
+	held := map[protocol.CID]protocol.Claim{}
+	for _, c := range p.Claims {
+		held[c.Job] = c
+	}
+	for _, id := range l.jobIDs() {
+		if j := l.jobs[id]; !j.ended {
+			l.perform(now, j.steward.Pinged(now, from, p.Boot, held[id].Tasks, held[id].Running))
+		}
+	}
+}
+
+func (l *loop) received(now time.Time, from peer.ID, d *protocol.Done, o opened) {
+	j := l.jobs[d.Job]
+	if j == nil {
+		return
+	}
+	l.add(now, j, o)
+	if d.Number > 0 {
+		l.send(from, &protocol.Ack{Job: d.Job, Number: d.Number})
+	}
+}
+
+// announced compares ledgers: it gives the announcer what it lacks, and asks
+// for what is lacking here.
+func (l *loop) announced(from peer.ID, a *protocol.Announce) {
+	j := l.jobs[a.Job]
+	if j == nil {
+		return
+	}
+	for _, d := range j.plan.Ledger.LackedBy(a) {
+		l.send(from, d)
+	}
+	if a.Reply && j.plan.Ledger.Lacks(a) {
+		l.send(from, j.plan.Ledger.Announce(false))
+	}
+}
+
+// ensureJob makes a job known here: from memory, from disk, or from a peer
+// that has spoken of it.
+func (n *Node) ensureJob(ctx context.Context, id protocol.CID, from peer.ID) error {
+	if _, known := n.known.Load(id); known {
+		return nil
+	}
+	doc, err := n.store.Get(ctx, id)
+	if err != nil {
+		fetch, cancel := context.WithTimeout(ctx, callWait)
+		defer cancel()
+		if err := n.exchange.FetchBlocks(fetch, []protocol.CID{id}, []peer.ID{from}); err != nil {
+			return fmt.Errorf("fetching the manifest of job %s: %w", id, err)
+		}
+		if doc, err = n.store.Get(ctx, id); err != nil {
+			return err
+		}
+	}
+	return n.learn(ctx, id, doc)
+}
+
+// learn makes a job known from its manifest, and loads what this node's disk
+// has of its ledger. An expired job is not learned.
+func (n *Node) learn(ctx context.Context, id protocol.CID, doc []byte) error {
+	m, err := protocol.OpenManifest(doc)
+	if err != nil {
+		return err
+	}
+	if !n.mesh.IsMember(m.Submitter) && m.Submitter != n.id {
+		n.log.Debug("job of a member that this node has not met", "job", id, "submitter", m.Submitter)
+	}
+	if time.Now().After(m.KeepUntil) {
+		return fmt.Errorf("job %s expired at %s", id, m.KeepUntil.Format(time.RFC3339))
+	}
+	kept := n.keptLedger(ctx, id)
+	ok := n.loop.do(ctx, func(now time.Time) {
+		if l := n.loop; l.jobs[id] == nil {
+			j := l.learn(now, id, m, n.inputBytes(ctx, m))
+			l.add(now, j, kept)
+		}
+	})
+	if !ok {
+		return fmt.Errorf("learning job %s: %w", id, context.Canceled)
+	}
+	n.known.Store(id, m)
+	return nil
+}
+
+// liveNodes are the live members as stewards see them.
+func (n *Node) liveNodes() []scheduler.Node {
+	alive := n.mesh.Alive()
+	var out []scheduler.Node
+	for _, m := range n.mesh.Members() {
+		if !slices.Contains(alive, m.ID) {
+			continue
+		}
+		node := scheduler.Node{ID: m.ID, Slots: m.Slots, Load: m.Load.Running + m.Load.Queued, Kinds: m.Load.Kinds, Funcs: m.Load.Funcs}
+		if m.ID == n.id {
+			node.Kinds, node.Funcs = n.kinds(), n.funcNames()
+		}
+		out = append(out, node)
+	}
+	return out
+}

@@ -1,0 +1,88 @@
+package node
+
+import (
+	"context"
+	"strings"
+
+	"github.com/meshnode/meshnode/protocol"
+	"github.com/meshnode/meshnode/storage"
+)
+
+// What a node keeps of a job beside its blocks: its receipts and facts, each
+// under the job's ID. A job is this node's business once it has a fact of it.
+const ledgerPrefix = "ledger/"
+
+func ledgerKey(job protocol.CID, kind string, body []byte) string {
+	return ledgerPrefix + job.String() + "/" + kind + "/" + protocol.NewCID(protocol.CodecRaw, body).String()
+}
+
+func (n *Node) keepReceipt(job protocol.CID, s protocol.SignedReceipt) {
+	n.keep(ledgerKey(job, "receipt", s.Body), protocol.Encode(s))
+}
+
+func (n *Node) keepFact(job protocol.CID, s protocol.Signed) {
+	n.keep(ledgerKey(job, "fact", s.Body), protocol.Encode(s))
+}
+
+func (n *Node) keep(key string, value []byte) {
+	if err := n.store.PutMeta(key, value); err != nil {
+		n.log.Error("ledger not kept on disk", "key", key, "error", err)
+	}
+}
+
+// keptLedger reads what the disk has of a job's ledger. What does not check is
+// left out: it cannot have come from here.
+func (n *Node) keptLedger(ctx context.Context, job protocol.CID) opened {
+	var d protocol.Done
+	d.Job = job
+	_ = n.store.ListMeta(ledgerPrefix+job.String()+"/", func(key string, value []byte) error {
+		if strings.Contains(key, "/receipt/") {
+			var s protocol.SignedReceipt
+			if protocol.Decode(value, &s) == nil {
+				d.Receipts = append(d.Receipts, s)
+			}
+			return nil
+		}
+		var s protocol.Signed
+		if protocol.Decode(value, &s) == nil {
+			d.Facts = append(d.Facts, s)
+		}
+		return nil
+	})
+	o, err := n.open(ctx, &d)
+	if err != nil {
+		n.log.Error("ledger on disk does not check", "job", job, "error", err)
+	}
+	return o
+}
+
+// loadJobs makes the jobs on this node's disk known again after a restart.
+func (n *Node) loadJobs(ctx context.Context) {
+	seen := map[protocol.CID]bool{}
+	_ = n.store.ListMeta(ledgerPrefix, func(key string, _ []byte) error {
+		text, _, _ := strings.Cut(strings.TrimPrefix(key, ledgerPrefix), "/")
+		if id, err := protocol.ParseCID(text); err == nil {
+			seen[id] = true
+		}
+		return nil
+	})
+	for id := range seen {
+		doc, err := n.store.Get(ctx, id)
+		if err != nil {
+			continue // its manifest was never kept here
+		}
+		if err := n.learn(ctx, id, doc); err != nil {
+			n.log.Info("job on disk not taken up", "job", id, "error", err)
+		}
+	}
+}
+
+// inputBytes is the size of a job's inputs, or 0 when its split table is not
+// here.
+func (n *Node) inputBytes(ctx context.Context, m *protocol.Manifest) int64 {
+	var t protocol.SplitTable
+	if err := storage.GetDoc(ctx, n.store, m.Splits, &t); err != nil {
+		return 0
+	}
+	return t.Bytes
+}

@@ -1,0 +1,281 @@
+package node
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/meshnode/meshnode/protocol"
+	"github.com/meshnode/meshnode/scheduler"
+)
+
+// Rhythm and bounds of the loop.
+const (
+	// tickEvery is the loop's resolution of time while jobs run.
+	tickEvery = 25 * time.Millisecond
+	// restEvery is the same while none does.
+	restEvery = time.Second
+	// maxEvents bounds the events that wait for the loop; whoever brings one
+	// more waits.
+	maxEvents = 1024
+	// maxJobs bounds the jobs that a node keeps in memory.
+	maxJobs = 10000
+)
+
+// loop owns the state machines. Everything in it is touched by run's goroutine
+// only; others hand it functions.
+type loop struct {
+	n      *Node
+	events chan func(now time.Time)
+	done   chan struct{} // closed when run has returned
+
+	worker  *scheduler.Worker
+	courier *scheduler.Courier
+	jobs    map[protocol.CID]*job
+	running map[protocol.CID]map[protocol.Key]context.CancelFunc
+	nodes   []scheduler.Node
+	inbox   []protocol.Message // this node's messages to itself
+	pinged  time.Time
+	load    [2]int
+}
+
+// job is what this node knows of a job.
+type job struct {
+	plan      *scheduler.Plan
+	steward   *scheduler.Steward
+	bytes     int64     // of its inputs
+	announced time.Time // when its stewards were last told what is known here
+	ended     bool      // its end has been acted upon
+	settling  bool
+	checking  map[protocol.Key]bool
+	sourcing  time.Time // when holders of the inputs were last looked up
+}
+
+func newLoop(n *Node) *loop {
+	return &loop{
+		n: n, events: make(chan func(time.Time), maxEvents), done: make(chan struct{}),
+		worker: scheduler.NewWorker(n.cfg.Slots), courier: scheduler.NewCourier(),
+		jobs: map[protocol.CID]*job{}, running: map[protocol.CID]map[protocol.Key]context.CancelFunc{},
+	}
+}
+
+// do hands the loop a function and waits until it has run; false when the loop
+// or ctx has ended first.
+func (l *loop) do(ctx context.Context, f func(now time.Time)) bool {
+	ran := make(chan struct{})
+	if !l.post(ctx, func(now time.Time) { f(now); close(ran) }) {
+		return false
+	}
+	select {
+	case <-ran:
+		return true
+	case <-l.done:
+		return false
+	}
+}
+
+// post hands the loop a function and does not wait for it.
+func (l *loop) post(ctx context.Context, f func(now time.Time)) bool {
+	select {
+	case l.events <- f:
+		return true
+	case <-ctx.Done():
+		return false
+	case <-l.done:
+		return false
+	}
+}
+
+func (l *loop) run(ctx context.Context) {
+	defer close(l.done)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	changed := l.n.mesh.Changed()
+	for {
+		select {
+		case <-ctx.Done():
+			l.stopAll()
+			return
+		case f := <-l.events:
+			f(time.Now())
+			l.drain(time.Now())
+			continue
+		case <-changed:
+			changed = l.n.mesh.Changed()
+			l.refresh(time.Now())
+		case <-timer.C:
+		}
+		timer.Reset(l.tick(time.Now()))
+	}
+}
+
+// drain handles what this node has sent to itself meanwhile.
+func (l *loop) drain(now time.Time) {
+	for len(l.inbox) > 0 {
+		m := l.inbox[0]
+		l.inbox = l.inbox[1:]
+		l.handle(now, l.n.id, m)
+	}
+}
+
+// tick does everything that time alone makes due and says when it wants to be
+// called again.
+func (l *loop) tick(now time.Time) time.Duration {
+	active := false
+	for _, id := range l.jobIDs() {
+		j := l.jobs[id]
+		if j.ended {
+			continue
+		}
+		active = true
+		l.perform(now, j.steward.Tick(now))
+		if now.Sub(j.announced) >= protocol.DigestEvery {
+			l.announce(now, j)
+		}
+	}
+	l.perform(now, l.courier.Tick(now, l.stewardsOf))
+	if now.Sub(l.pinged) >= protocol.PingEvery {
+		l.pinged = now
+		l.ping()
+		l.refresh(now)
+		l.report()
+	}
+	l.drain(now)
+	if active || l.courier.Waiting() > 0 {
+		return tickEvery
+	}
+	return restEvery
+}
+
+func (l *loop) jobIDs() []protocol.CID {
+	ids := make([]protocol.CID, 0, len(l.jobs))
+	for id := range l.jobs {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (l *loop) stewardsOf(id protocol.CID) []peer.ID {
+	if j := l.jobs[id]; j != nil {
+		return j.steward.Stewards()
+	}
+	return nil
+}
+
+// refresh tells every running job's steward who lives and how loaded they
+// say they are.
+func (l *loop) refresh(now time.Time) {
+	l.nodes = l.n.liveNodes()
+	for _, id := range l.jobIDs() {
+		if j := l.jobs[id]; !j.ended {
+			before := j.steward.Stewards()
+			l.perform(now, j.steward.SetNodes(now, l.nodes))
+			if !slices.Equal(before, j.steward.Stewards()) {
+				l.announce(now, j)
+			}
+		}
+	}
+}
+
+// report lets others know how loaded this node is.
+func (l *loop) report() {
+	running, queued := l.worker.Load()
+	if now := [2]int{running, queued}; now != l.load {
+		l.load = now
+		l.n.announceLoad(running, queued)
+	}
+}
+
+// announce tells a job's stewards what this node has of it, which wakes those
+// that do not know it yet.
+func (l *loop) announce(now time.Time, j *job) {
+	j.announced = now
+	for _, id := range j.steward.Stewards() {
+		if id != l.n.id {
+			l.n.wire.send(id, j.plan.Ledger.Announce(true))
+		}
+	}
+}
+
+// ping tells every partner that this node lives and what it holds: the
+// stewards of the jobs it works for, and its fellow stewards.
+func (l *loop) ping() {
+	pings := map[peer.ID]*protocol.Ping{}
+	to := func(id peer.ID) *protocol.Ping {
+		if pings[id] == nil {
+			pings[id] = &protocol.Ping{Boot: l.n.boot}
+		}
+		return pings[id]
+	}
+	for _, c := range l.worker.Claims() {
+		for _, id := range l.stewardsOf(c.Job) {
+			to(id).Claims = append(to(id).Claims, c)
+		}
+	}
+	for _, id := range l.jobIDs() {
+		j := l.jobs[id]
+		if fellows := j.steward.Stewards(); !j.ended && slices.Contains(fellows, l.n.id) {
+			for _, f := range fellows {
+				to(f)
+			}
+		}
+	}
+	for id, p := range pings {
+		l.send(id, p)
+	}
+}
+
+func (l *loop) send(to peer.ID, m protocol.Message) {
+	if to == l.n.id {
+		l.inbox = append(l.inbox, m)
+		return
+	}
+	l.n.wire.send(to, m)
+}
+
+// learn makes a job known here, with what this node's disk has of it.
+func (l *loop) learn(now time.Time, id protocol.CID, m *protocol.Manifest, bytes int64) *job {
+	if j := l.jobs[id]; j != nil {
+		return j
+	}
+	l.evict()
+	plan := scheduler.NewPlan(id, m)
+	j := &job{plan: plan, bytes: bytes, checking: map[protocol.Key]bool{}}
+	j.steward = scheduler.NewSteward(plan, l.n.id, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	l.jobs[id] = j
+	if len(l.nodes) == 0 {
+		l.nodes = l.n.liveNodes()
+	}
+	l.perform(now, j.steward.SetNodes(now, l.nodes))
+	return j
+}
+
+// evict forgets the oldest ended job when there are too many. Its ledger
+// stays on disk.
+func (l *loop) evict() {
+	if len(l.jobs) < maxJobs {
+		return
+	}
+	var oldest *job
+	for _, id := range l.jobIDs() {
+		if j := l.jobs[id]; j.ended && (oldest == nil || j.plan.Manifest.Created.Before(oldest.plan.Manifest.Created)) {
+			oldest = j
+		}
+	}
+	if oldest != nil {
+		delete(l.jobs, oldest.plan.Job)
+	}
+}
+
+// stopAll ends what runs here.
+func (l *loop) stopAll() {
+	for _, tasks := range l.running {
+		for _, cancel := range tasks {
+			cancel()
+		}
+	}
+}

@@ -1,0 +1,226 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/meshnode/meshnode/protocol"
+)
+
+// maxHolds bounds the fetches that other nodes may have this one do at once.
+const maxHolds = 8
+
+// maxJobsListed bounds the jobs that one answer lists.
+const maxJobsListed = 500
+
+// answer serves a peer's call.
+func (n *Node) answer(ctx context.Context, from peer.ID, q *protocol.Request) *protocol.Answer {
+	if !n.mesh.IsMember(from) && from != n.id {
+		return &protocol.Answer{Error: "not a member of this mesh"}
+	}
+	a, err := &protocol.Answer{Boot: n.boot}, error(nil)
+	switch {
+	case q.Hold != nil:
+		err = n.hold(ctx, q.Hold)
+	case q.Held != nil:
+		a.Held, err = n.held(ctx, q.Held)
+	case q.Submit != nil:
+		a.Copies, err = n.commit(ctx, from, q.Submit.Manifest)
+	case q.Commit != nil:
+		err = n.committed(ctx, q.Commit)
+	case q.Status != nil:
+		a.Status = n.localState(ctx, q.Status.Job)
+	case q.Jobs != nil:
+		a.Jobs = n.localJobs(ctx)
+	case q.Runs != nil:
+		a.Runs = n.localRuns(ctx, q.Runs)
+	case q.Cancel != nil:
+		a.Known, err = n.cancelled(ctx, q.Cancel)
+	default:
+		err = errors.New("a request that this node does not know")
+	}
+	if err != nil {
+		a.Error = err.Error()[:min(len(err.Error()), protocol.MaxText)]
+	}
+	return a
+}
+
+// hold fetches what is not here yet. What comes with a receipt is remembered
+// as the result that it is.
+func (n *Node) hold(ctx context.Context, h *protocol.Hold) error {
+	if len(h.Roots) > maxHoldRoots || len(h.Sources) > protocol.MaxCopies {
+		return fmt.Errorf("at most %d roots and %d sources in one call", maxHoldRoots, protocol.MaxCopies)
+	}
+	select {
+	case n.holding <- struct{}{}:
+		defer func() { <-n.holding }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for _, root := range h.Roots {
+		if !root.Defined() {
+			return errors.New("a root without a CID")
+		}
+		whole, err := n.store.Complete(ctx, root)
+		if err != nil {
+			return err
+		}
+		if !whole {
+			if err := n.exchange.FetchDAG(ctx, root, others(h.Sources, n.id)); err != nil {
+				return fmt.Errorf("holding %s: %w", root, err)
+			}
+		}
+	}
+	if h.Receipt == nil {
+		return nil
+	}
+	r, err := h.Receipt.Open()
+	if err != nil {
+		return err
+	}
+	n.keepReceipt(r.Job, *h.Receipt)
+	if len(h.Sources) == 0 || n.ensureJob(ctx, r.Job, h.Sources[0]) != nil {
+		return nil // the copy is held, and so is what it is
+	}
+	n.loop.post(ctx, func(now time.Time) {
+		if j := n.loop.jobs[r.Job]; j != nil && !j.ended {
+			n.loop.add(now, j, opened{receipts: []openReceipt{{*h.Receipt, r}}})
+		}
+	})
+	return nil
+}
+
+func (n *Node) held(ctx context.Context, h *protocol.Held) ([]bool, error) {
+	if len(h.Roots) > maxHoldRoots {
+		return nil, fmt.Errorf("at most %d roots in one call", maxHoldRoots)
+	}
+	out := make([]bool, len(h.Roots))
+	for i, root := range h.Roots {
+		if !root.Defined() {
+			continue
+		}
+		whole, err := n.store.Complete(ctx, root)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = whole
+	}
+	return out, nil
+}
+
+// committed keeps a job that is about to run: its manifest and the fact.
+func (n *Node) committed(ctx context.Context, c *protocol.Commit) error {
+	id := protocol.JobID(c.Manifest)
+	if _, err := protocol.OpenManifest(c.Manifest); err != nil {
+		return err
+	}
+	if len(c.Facts) > protocol.MaxReceiptBatch {
+		return errors.New("too many facts")
+	}
+	if err := n.keepManifest(ctx, c.Manifest); err != nil {
+		return err
+	}
+	if err := n.ensureJob(ctx, id, n.id); err != nil {
+		return err
+	}
+	o, err := n.open(ctx, &protocol.Done{Job: id, Facts: c.Facts})
+	if err != nil {
+		return err
+	}
+	n.loop.do(ctx, func(now time.Time) { n.loop.add(now, n.loop.jobs[id], o) })
+	return nil
+}
+
+func (n *Node) keepManifest(ctx context.Context, doc []byte) error {
+	if err := n.store.Put(ctx, protocol.JobID(doc), doc); err != nil {
+		return fmt.Errorf("keeping the manifest: %w", err)
+	}
+	return nil
+}
+
+// localState is what this node knows of a job; nil when it does not.
+func (n *Node) localState(ctx context.Context, id protocol.CID) *protocol.JobState {
+	var out *protocol.JobState
+	n.loop.do(ctx, func(now time.Time) {
+		if j := n.loop.jobs[id]; j != nil {
+			st := n.loop.stateOf(now, j)
+			out = &st
+		}
+	})
+	return out
+}
+
+func (l *loop) stateOf(now time.Time, j *job) protocol.JobState {
+	st := j.steward.State(now)
+	st.Bytes = j.bytes
+	if first := j.plan.Manifest.Stages[0].Tasks; first > 0 {
+		st.BytesDone = j.bytes * int64(j.plan.StageDone(0)) / int64(first)
+	}
+	return st
+}
+
+func (n *Node) localJobs(ctx context.Context) []protocol.JobState {
+	var out []protocol.JobState
+	n.loop.do(ctx, func(now time.Time) {
+		for _, id := range n.loop.jobIDs() {
+			out = append(out, n.loop.stateOf(now, n.loop.jobs[id]))
+		}
+	})
+	slices.SortStableFunc(out, func(a, b protocol.JobState) int { return b.Started.Compare(a.Started) })
+	return out[:min(len(out), maxJobsListed)]
+}
+
+// maxRunsBytes bounds the part of a list of runs that one answer holds.
+const maxRunsBytes = protocol.MaxMessage / 2
+
+func (n *Node) localRuns(ctx context.Context, q *protocol.JobRef) []protocol.TaskRun {
+	var out []protocol.TaskRun
+	n.loop.do(ctx, func(now time.Time) {
+		j := n.loop.jobs[q.Job]
+		if j == nil {
+			return
+		}
+		runs := j.plan.Ledger.Runs(j.plan.Manifest)
+		size := 0
+		for _, r := range runs[min(max(q.From, 0), len(runs)):] {
+			if size += 256 + len(r.Tail) + len(r.Failed); size > maxRunsBytes {
+				break
+			}
+			out = append(out, r)
+		}
+	})
+	return out
+}
+
+// cancelled takes and spreads a cancellation.
+func (n *Node) cancelled(ctx context.Context, c *protocol.Cancel) (known bool, err error) {
+	o, err := n.open(ctx, &protocol.Done{Job: c.Job, Facts: []protocol.Signed{c.Fact}})
+	if err != nil {
+		return false, err
+	}
+	err = errors.New("this node is ending")
+	n.loop.do(ctx, func(now time.Time) {
+		err = nil
+		j := n.loop.jobs[c.Job]
+		if known = j != nil; !known {
+			return
+		}
+		if o.facts[0].open.Kind != protocol.Cancelled || !n.mayCancel(o.facts[0].open.By, j.plan.Manifest) {
+			err = errors.New("only its submitter and members with the admin role may cancel a job")
+			return
+		}
+		n.loop.add(now, j, o)
+		n.loop.tell(now, j, nil, []protocol.Signed{c.Fact})
+	})
+	return known, err
+}
+
+// mayCancel reports whether a member may cancel a job.
+func (n *Node) mayCancel(by peer.ID, m *protocol.Manifest) bool {
+	return by == m.Submitter || slices.Contains(n.mesh.Roles(by), "admin")
+}
