@@ -18,12 +18,12 @@ func (a *arena) add(line []byte) (chunk, pos uint32) {
 	for ; a.current < len(a.chunks); a.current++ {
 		if c := a.chunks[a.current]; cap(c)-len(c) >= len(line) {
 			a.chunks[a.current] = append(c, line...)
-			return uint32(a.current), uint32(len(c)) //nolint:gosec // bounded by memory and MaxLine
+			return uint32(a.current), uint32(len(c)) // bounded by memory and MaxLine
 		}
 	}
 	size := min(firstChunk<<min(len(a.chunks), 8), maxChunk)
 	a.chunks = append(a.chunks, append(make([]byte, 0, max(size, len(line))), line...))
-	return uint32(a.current), 0 //nolint:gosec // bounded by memory
+	return uint32(a.current), 0 // bounded by memory
 }
 
 func (a *arena) bytes(chunk, pos, size uint32) []byte {

@@ -144,7 +144,7 @@ func (m *Merger) start() error {
 // load takes the next line of source i.
 func (m *Merger) load(i int) error {
 	line, err := m.sources[i].next()
-	if err == io.EOF { //nolint:errorlint // a source's own end is never wrapped
+	if err == io.EOF { // a source's own end is never wrapped
 		m.heads[i] = head{}
 		return nil
 	}

@@ -243,9 +243,6 @@ func (letters) Read(p []byte) (int, error) {
 }
 
 func TestLongLines(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes some 200 MB")
-	}
 	for _, c := range []struct {
 		size int64
 		want error

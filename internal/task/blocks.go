@@ -111,7 +111,7 @@ func (f *faultReader) Read(p []byte) (int, error) {
 		return 0, f.err
 	}
 	n, err := f.r.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // readers end with io.EOF itself
+	if err != nil && err != io.EOF { // readers end with io.EOF itself
 		f.err = err
 	}
 	return n, err
@@ -140,7 +140,7 @@ type inputReader struct {
 
 func (i inputReader) Read(p []byte) (int, error) {
 	n, err := i.r.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // readers end with io.EOF itself
+	if err != nil && err != io.EOF { // readers end with io.EOF itself
 		err = i.failure(err)
 	}
 	return n, err

@@ -119,7 +119,7 @@ func (k *cache) load(ctx context.Context, g *tracker, c protocol.CID, path strin
 	if err != nil {
 		return fmt.Errorf("writing a program's file: %w", err)
 	}
-	defer os.Remove(temp.Name()) //nolint:errcheck // after the rename there is none
+	defer os.Remove(temp.Name()) // after the rename there is none
 	_, err = io.Copy(temp, inputReader{r: f, failure: func(err error) error { return g.failure(c, err) }})
 	if err := errors.Join(err, temp.Close()); err != nil {
 		return fmt.Errorf("writing a program's file: %w", err)

@@ -165,6 +165,16 @@ func TestLostInputs(t *testing.T) {
 	noScratch(t, dir)
 }
 
+// TestNoSuchTask: an award may name anything.
+func TestNoSuchTask(t *testing.T) {
+	b := newBlocks()
+	r := NewRunner(Config{Store: b, Inputs: b, Funcs: wordFuncs(), Dir: t.TempDir()})
+	m := wordJob(t, b, []string{"a\n"}, 6, 2, false)
+	for _, k := range []protocol.Key{{Stage: 3}, {Stage: -1}, {Index: 1}, {Index: -1}, {Stage: 1, Index: 2}} {
+		runErr(t, r, Work{Manifest: m, Task: k}, protocol.FailHost)
+	}
+}
+
 // TestHostileDocuments: whatever a shuffle document says, it costs nothing.
 func TestHostileDocuments(t *testing.T) {
 	b := newBlocks()

@@ -99,6 +99,9 @@ func NewRunner(cfg Config) *Runner {
 // of a context that has ended.
 func (r *Runner) Run(ctx context.Context, w Work) (Output, error) {
 	begin := time.Now()
+	if k := w.Task; k.Stage < 0 || k.Stage >= len(w.Manifest.Stages) || k.Index < 0 || k.Index >= w.Manifest.Stages[k.Stage].Tasks {
+		return Output{}, &Failed{Kind: protocol.FailHost, Text: fmt.Sprintf("task %s is not one of the job's", k)}
+	}
 	t := &running{
 		r: r, w: w,
 		stage: &w.Manifest.Stages[w.Task.Stage],

@@ -34,7 +34,7 @@ func (t *running) mapSplit(ctx context.Context) (Output, error) {
 		return t.store(ctx, from, in)
 	}
 	sorter := shuffle.NewSorter(t.r.scratch, t.stage.Partitions, t.r.cfg.SortMemory)
-	defer sorter.Close() //nolint:errcheck // its scratch has no name: nothing can stay
+	defer sorter.Close() // its scratch has no name: nothing can stay
 	if err := t.program(ctx, "", t.stage.Program, from, in, sorter); err != nil {
 		return Output{}, err
 	}
@@ -165,7 +165,7 @@ func (t *running) reduce(ctx context.Context) (Output, error) {
 	if err != nil {
 		return Output{}, err
 	}
-	defer m.Close() //nolint:errcheck // its scratch has no name: nothing can stay
+	defer m.Close() // its scratch has no name: nothing can stay
 	return t.store(ctx, reads{Inputs: t.inputs(), Partition: p}, m)
 }
 
