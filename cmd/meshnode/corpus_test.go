@@ -37,7 +37,9 @@ func writeCorpus(t *testing.T, dir string, seed uint64, size int) []string {
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		writeFile(t, name, string(text))
+		if err := os.WriteFile(name, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
 		files = append(files, name)
 	}
 	write("empty.txt", 0)

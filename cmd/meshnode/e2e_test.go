@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"encoding/json"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -110,39 +109,13 @@ func comeBack(t *testing.T, m *machine, a, b, c *process, input, want string) *p
 		t.Log("no python3 here: ran cat instead")
 		return c
 	}
-	mapper, reducer := filepath.Join(m.dir, "mapper.py"), filepath.Join(m.dir, "reducer.py")
-	writeFile(t, mapper, streamingMapper)
-	writeFile(t, reducer, streamingReducer)
 	got := a.must("run", "--map", "exec:python3 mapper.py", "--reduce", "exec:python3 reducer.py",
-		"--file", mapper, "--file", reducer, "--split", strconv.Itoa(1<<20), "--in", input)
+		"--file", "../../examples/wordcount/mapper.py", "--file", "../../examples/wordcount/reducer.py", "--split", strconv.Itoa(1<<20), "--in", input)
 	if got != want {
 		t.Errorf("the Python pair's result differs from a sequential count: %s", firstDifference(got, want))
 	}
 	return c
 }
-
-// The pair of every Hadoop Streaming tutorial.
-const (
-	streamingMapper = `import sys
-
-for line in sys.stdin.buffer:
-    for word in line.split():
-        sys.stdout.buffer.write(word + b"\t1\n")
-`
-	streamingReducer = `import sys
-
-current, count = None, 0
-for line in sys.stdin.buffer:
-    word, n = line.rstrip(b"\n").split(b"\t", 1)
-    if word != current:
-        if current is not None:
-            sys.stdout.buffer.write(b"%s\t%d\n" % (current, count))
-        current, count = word, 0
-    count += int(n)
-if current is not None:
-    sys.stdout.buffer.write(b"%s\t%d\n" % (current, count))
-`
-)
 
 type jobStatus struct {
 	Job        string         `json:"job"`
@@ -152,13 +125,6 @@ type jobStatus struct {
 	Executions int            `json:"executions"`
 	Workers    map[string]int `json:"workers"`
 	Error      string         `json:"error"`
-}
-
-func writeFile(t *testing.T, name, text string) {
-	t.Helper()
-	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // json runs the command with --json and decodes what it prints.
