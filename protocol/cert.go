@@ -320,6 +320,22 @@ func (c *Chain) OneTimeKeys() map[peer.ID]peer.ID {
 	return out
 }
 
+// Until is when the membership that the chain proves ends: when the first of
+// its certificates does, used invitations apart.
+func (c *Chain) Until() time.Time {
+	certs, err := c.certs()
+	if err != nil {
+		return time.Time{}
+	}
+	end := certs[len(certs)-1].NotAfter
+	for _, cert := range certs {
+		if !cert.Invite {
+			end = min(end, cert.NotAfter)
+		}
+	}
+	return time.Unix(end, 0)
+}
+
 // Encode returns the chain as it travels.
 func (c *Chain) Encode() []byte { return Encode(c) }
 

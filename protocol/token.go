@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -138,17 +137,7 @@ func (t *Token) Redeem(member peer.ID, now time.Time) (*Chain, error) {
 }
 
 // Until is when the token ends.
-func (t *Token) Until() time.Time {
-	certs, err := t.Chain.certs()
-	if err != nil {
-		return time.Time{}
-	}
-	ends := make([]int64, len(certs))
-	for i, c := range certs {
-		ends[i] = c.NotAfter
-	}
-	return time.Unix(slices.Min(ends), 0)
-}
+func (t *Token) Until() time.Time { return t.Chain.Until() }
 
 func (t *Token) key() (peer.ID, error) {
 	public := ed25519.NewKeyFromSeed(t.Seed).Public().(ed25519.PublicKey)
