@@ -10,6 +10,7 @@ package main
 import (
 	"bufio"
 	"io"
+	"math/bits"
 	"os"
 	"strconv"
 )
@@ -25,10 +26,11 @@ const (
 	chunk = 256 << 10
 )
 
-// entry is one word of the table: where its bytes are in text.
+// entry is one word of the table.
 type entry struct {
+	first  uint64 // its first eight bytes, zeros behind it if it is shorter
 	hash   uint32
-	offset uint32
+	offset uint32 // of its bytes in text
 	length uint32
 	count  uint32
 }
@@ -64,81 +66,104 @@ func (c *counter) read(in io.Reader) error {
 	buf := make([]byte, chunk)
 	kept := 0
 	for {
-		n, err := in.Read(buf[kept:])
+		n, err := in.Read(buf[kept : len(buf)-slack])
 		end := kept + n
-		rest := c.scan(buf[:end])
 		if err == io.EOF {
-			if rest < end {
-				c.add(buf[rest:end], hash(buf[rest:end]))
-			}
+			buf[end] = '\n' // the end of the input ends a word
+			c.scan(buf, end+1)
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		kept = copy(buf, buf[rest:end])
+		kept = copy(buf, buf[c.scan(buf, end):end])
 		if kept > len(buf)/2 {
 			buf = append(buf, make([]byte, len(buf))...)
 		}
 	}
 }
 
-// FNV-1a, 32 bits.
 const (
-	seed  = 2166136261
-	prime = 16777619
+	// wide is how many bytes are looked at together: a step of a loop is dear
+	// in wasm.
+	wide = 8
+	// slack is the room behind what was read, so that looking at a whole
+	// number of bytes never needs a check.
+	slack = 3 * wide
 )
 
-func hash(word []byte) uint32 {
-	h := uint32(seed)
-	for _, b := range word {
-		h = (h ^ uint32(b)) * prime
-	}
-	return h
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+	prime = 0x9e3779b97f4a7c15
+)
+
+// load reads eight bytes; the compiler makes one instruction of it.
+func load(b []byte) uint64 {
+	_ = b[7]
+	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
 }
 
-// scan counts the words of b that end in it and returns where the last one,
-// which may go on, begins.
-func (c *counter) scan(b []byte) int {
-	i := 0
-	for {
-		for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t') {
+// separators has a bit set for separators among the bytes of x; the lowest is
+// that of the first one. (A borrow can only set bits above it.)
+func separators(x uint64) uint64 {
+	space, newline, tab := x^(' '*ones), x^('\n'*ones), x^('\t'*ones)
+	return ((space-ones)&^space | (newline-ones)&^newline | (tab-ones)&^tab) & highs
+}
+
+// scan counts the words of b[:end] that end in it and returns where the last
+// one, which may go on, begins.
+func (c *counter) scan(b []byte, end int) int {
+	for i := 0; ; {
+		for i < end && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t') {
 			i++
 		}
 		start := i
-		h := uint32(seed)
-		for i < len(b) {
-			x := b[i]
-			if x == ' ' || x == '\n' || x == '\t' {
-				break
-			}
-			h = (h ^ uint32(x)) * prime
-			i++
+		x := load(b[i:])
+		found := separators(x)
+		first, h := x, uint64(0)
+		for found == 0 && i < end {
+			h = mix(h, x)
+			i += wide
+			x = load(b[i:])
+			found = separators(x)
 		}
-		if i == len(b) {
+		n := bits.TrailingZeros64(found) / 8
+		i += n
+		if i >= end {
 			return start
 		}
-		c.add(b[start:i], h)
+		x &= 1<<(8*n) - 1
+		if i-start < wide {
+			first = x
+		}
+		c.add(b[start:i], first, uint32(mix(h, x)>>32))
 	}
 }
 
-func (c *counter) add(word []byte, h uint32) {
-	at := (h ^ h>>15) % slots
+func mix(h, x uint64) uint64 {
+	h = (h ^ x) * prime
+	return h ^ h>>29
+}
+
+func (c *counter) add(word []byte, first uint64, h uint32) {
+	at := h % slots
 	for ; c.table[at] != 0; at = (at + 1) % slots {
 		e := &c.words[c.table[at]-1]
-		if e.hash == h && string(c.text[e.offset:e.offset+e.length]) == string(word) {
-			if e.count == 1<<32-1 {
-				break
-			}
+		if e.hash != h || e.first != first || e.length != uint32(len(word)) || e.count == 1<<32-1 {
+			continue
+		}
+		if len(word) <= wide || string(c.text[e.offset:e.offset+e.length]) == string(word) {
 			e.count++
 			return
 		}
 	}
-	if len(c.words) == maxWords || len(c.text)+len(word) > maxText || c.table[at] != 0 {
+	if len(c.words) == maxWords || len(c.text)+len(word) > maxText {
 		c.flush()
-		at = (h ^ h>>15) % slots
+		at = h % slots
 	}
-	c.words = append(c.words, entry{h, uint32(len(c.text)), uint32(len(word)), 1})
+	c.words = append(c.words, entry{first, h, uint32(len(c.text)), uint32(len(word)), 1})
 	c.text = append(c.text, word...)
 	c.table[at] = uint32(len(c.words))
 }
