@@ -36,8 +36,9 @@ type File struct {
 	seq    *leaf        // the leaf that Read stands in
 	ahead  []*fetchLeaf // begun, in the order of the file
 
-	mu   sync.Mutex
-	path []span // nodes above the leaf last found, root first; guarded by mu
+	mu   sync.Mutex // guards what follows
+	path []span     // nodes above the leaf last found, root first
+	near *leaf      // that ReadAt used last: its callers come back for more
 }
 
 // span is a decoded node and the bytes of the file that it covers.
@@ -75,6 +76,10 @@ func NewFile(ctx context.Context, g Getter, root protocol.CID) (*File, error) {
 
 // Size is the number of bytes of the file.
 func (f *File) Size() int64 { return f.root.node.size }
+
+// ReadAheadUntil keeps a sequential reader that will stop at offset end from
+// fetching what lies behind it.
+func (f *File) ReadAheadUntil(end int64) { f.until = min(end, f.Size()) }
 
 // Read implements io.Reader.
 func (f *File) Read(p []byte) (int, error) {
@@ -135,13 +140,30 @@ func (f *File) ReadAt(p []byte, offset int64) (int, error) {
 	}
 	read := 0
 	for read < len(p) {
-		l, err := f.find(offset + int64(read))
+		l, err := f.at(offset + int64(read))
 		if err != nil {
 			return read, err
 		}
 		read += copy(p[read:], l.data[offset+int64(read)-l.start:])
 	}
 	return read, nil
+}
+
+// at is find with a memory of one leaf.
+func (f *File) at(offset int64) (*leaf, error) {
+	f.mu.Lock()
+	l := f.near
+	f.mu.Unlock()
+	if l.holds(offset) {
+		return l, f.ctx.Err()
+	}
+	l, err := f.find(offset)
+	if err == nil {
+		f.mu.Lock()
+		f.near = l
+		f.mu.Unlock()
+	}
+	return l, err
 }
 
 // next returns the leaf at the offset and has those after it fetched, once

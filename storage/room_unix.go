@@ -36,3 +36,7 @@ func full(err error) error {
 	}
 	return err
 }
+
+// DiskError adds ErrFull to an error of a file of Spool that says that the disk
+// is.
+func DiskError(err error) error { return full(err) }

@@ -71,7 +71,7 @@ func (s *splitReader) open() error {
 		return malformed("%s has %d bytes, its split says %d", r.File, f.Size(), r.Size)
 	}
 	s.end = r.Offset + r.Length
-	f.until = s.end
+	f.ReadAheadUntil(s.end)
 	if r.Offset > 0 {
 		found, err := skipRecord(f, r.Offset-1, s.end-1)
 		if err != nil || !found {
