@@ -27,7 +27,7 @@ and cancel their jobs). Pass it on as you would a password.`,
 meshnode invite --roles work,store --for 1h
 # on the other machine
 meshnode start --join TOKEN`,
-		Args: cobra.NoArgs,
+		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkInvite(cmd, o); err != nil {
 				return err

@@ -24,7 +24,7 @@ func newJobList(a *app) *cobra.Command {
 		Short:   "List the jobs of the mesh",
 		Long:    "List the jobs that live members know, newest first.",
 		Example: "meshnode job ls\nmeshnode job ls --json | jq -r '.[] | select(.state == \"running\") | .job'",
-		Args:    cobra.NoArgs,
+		Args:    exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.dial()
 			if err != nil {

@@ -31,7 +31,7 @@ func newPeerList(a *app) *cobra.Command {
 A member is alive, suspect (it missed probes and may yet answer), dead, or left
 (it said so). Its load is its running and queued tasks over its slots.`,
 		Example: "meshnode peer ls\nmeshnode peer ls --json | jq -r '.[] | select(.state == \"alive\") | .name'",
-		Args:    cobra.NoArgs,
+		Args:    exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.dial()
 			if err != nil {

@@ -53,7 +53,7 @@ meshnode run --map 'exec:python3 m.py' --reduce 'exec:python3 r.py' --file m.py 
 meshnode run --map m.go --reduce r.go --combine r.go --partitions 4 --in ./texts --out counts
 # start it, and look later, from any node
 meshnode run --map m.wasm --in bafybei... --detach`,
-		Args: cobra.NoArgs,
+		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.parse(cmd); err != nil {
 				return err

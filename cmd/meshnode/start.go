@@ -46,7 +46,7 @@ meshnode start --join TOKEN --name kitchen
 # two nodes on one machine
 meshnode --dir /tmp/a start --listen /ip4/127.0.0.1/tcp/0
 meshnode --dir /tmp/b start --listen /ip4/127.0.0.1/tcp/0 --join TOKEN`,
-		Args: cobra.NoArgs,
+		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(cmd); err != nil {
 				return err

@@ -17,7 +17,7 @@ func newStatus(a *app) *cobra.Command {
 		Long: `Show what this node is and does: its peer ID, addresses and mesh, how many
 members it sees, how many tasks run and wait here, and what its store holds.`,
 		Example: "meshnode status\nmeshnode status --json | jq -r .id",
-		Args:    cobra.NoArgs,
+		Args:    exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.dial()
 			if err != nil {

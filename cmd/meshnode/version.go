@@ -45,7 +45,7 @@ func newVersion() *cobra.Command {
 		Short:   "Print the version of this binary",
 		Long:    "Print the version of this binary, of the Go that built it, and what it runs on. It needs no running node.",
 		Example: "meshnode version\nmeshnode version --json",
-		Args:    cobra.NoArgs,
+		Args:    exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b := readBuild()
 			if asJSON {
