@@ -56,10 +56,13 @@ func cidPrefix(codec uint64) [4]byte {
 	return [4]byte{1, byte(codec), multihash.SHA2_256, sha256.Size}
 }
 
+// cidBytes is the length of every CID: the prefix and the hash.
+const cidBytes = 4 + sha256.Size
+
 // parseCID compares with the only three forms there are: it runs for every CID
 // of every message, and needs neither the general parser nor its allocations.
 func parseCID(b []byte) (CID, error) {
-	if len(b) == len(cidPrefix(0))+sha256.Size {
+	if len(b) == cidBytes {
 		switch [4]byte(b) {
 		case cidPrefix(CodecRaw), cidPrefix(CodecDagPB), cidPrefix(CodecDagCBOR):
 			return CID(b), nil
