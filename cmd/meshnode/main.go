@@ -19,6 +19,7 @@ import (
 	"syscall"
 
 	"charm.land/fang/v2"
+	"github.com/spf13/cobra"
 
 	"github.com/meshnode/meshnode/internal/guest"
 )
@@ -36,10 +37,7 @@ func run() int {
 	root := newRoot(a)
 	var failed error
 	guard(root, &failed)
-	err := fang.Execute(ctx, root,
-		fang.WithVersion(readBuild().Version),
-		fang.WithErrorHandler(func(io.Writer, fang.Styles, error) {}), // we print it below
-	)
+	err := execute(ctx, root)
 	if err != nil { // what cobra found wrong before a command ran
 		err = misuse(root, err)
 	} else {
@@ -47,6 +45,22 @@ func run() int {
 	}
 	printError(os.Stderr, a, err)
 	return exitStatus(err)
+}
+
+// execute runs the command that the arguments name. Help is styled on a
+// terminal and plain elsewhere, and with NO_COLOR: fang asks a terminal for its
+// background first, and some never answer.
+func execute(ctx context.Context, root *cobra.Command) error {
+	version := readBuild().Version
+	manPage := len(os.Args) > 1 && os.Args[1] == "man" // fang's, and read by a pipe
+	if manPage || onTerminal(os.Stdout) && os.Getenv("NO_COLOR") == "" {
+		return fang.Execute(ctx, root,
+			fang.WithVersion(version),
+			fang.WithErrorHandler(func(io.Writer, fang.Styles, error) {}), // run prints it
+		)
+	}
+	root.Version, root.SilenceErrors, root.SilenceUsage = version, true, true
+	return root.ExecuteContext(ctx)
 }
 
 // untilSignal returns a context that the first SIGINT or SIGTERM ends, with an

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -50,7 +51,7 @@ func checkProgram(p *node.ProgramSpec) error {
 	}
 	defer f.Close()
 	magic := make([]byte, len(wasmMagic))
-	if n, _ := f.Read(magic); string(magic[:n]) != wasmMagic {
+	if n, _ := io.ReadFull(f, magic); string(magic[:n]) != wasmMagic {
 		return hinted(fmt.Errorf("%s is not a WebAssembly module", p.Path),
 			"build one with: GOOS=wasip1 GOARCH=wasm go build -o x.wasm; or name the .go file itself")
 	}

@@ -33,12 +33,17 @@ type screen interface {
 // newDisplay returns a display of what is being done.
 func newDisplay(stderr *os.File, what string) *display {
 	d := &display{now: time.Now}
-	if cwriter.IsTerminal(int(stderr.Fd())) && os.Getenv("TERM") != "dumb" {
+	if onTerminal(stderr) {
 		d.screen = newBar(stderr, what)
 	} else {
 		d.screen = &lines{w: stderr, what: what, last: time.Now()}
 	}
 	return d
+}
+
+// onTerminal tells whether f is a terminal that can do more than print.
+func onTerminal(f *os.File) bool {
+	return cwriter.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
 }
 
 // moved reports bytes; it is a node.Progress.
