@@ -15,8 +15,8 @@ var mayImport = map[string][]string{
 	"internal":  {"protocol", "scheduler", "storage", "node"},
 	"node":      {"protocol", "scheduler", "storage", "internal"},
 	"testnet":   {"protocol", "scheduler", "storage", "internal", "node"},
-	"cmd":       {"protocol", "scheduler", "storage", "internal", "node", "testnet"},
-	"bench":     {"protocol", "scheduler", "storage", "internal", "node", "testnet"},
+	"cmd":       {"protocol", "scheduler", "storage", "internal", "node", "testnet", "examples"},
+	"bench":     {"protocol", "scheduler", "storage", "internal", "node", "testnet", "examples"},
 	// Examples are what a stranger could write.
 	"examples": {"protocol", "node"},
 }
