@@ -305,3 +305,17 @@ func (n *Node) Cancel(ctx context.Context, job protocol.CID) error {
 	}
 	return nil
 }
+
+// JobInputs are the roots of a job's inputs. It fails with ErrUnknownJob when
+// this node does not hold the job's manifest.
+func (n *Node) JobInputs(ctx context.Context, job protocol.CID) ([]protocol.CID, error) {
+	doc, err := n.store.Get(ctx, job)
+	if err != nil {
+		return nil, fmt.Errorf("%w on this node: %s", ErrUnknownJob, job)
+	}
+	m, err := protocol.OpenManifest(doc)
+	if err != nil {
+		return nil, err
+	}
+	return m.Inputs, nil
+}

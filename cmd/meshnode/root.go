@@ -88,6 +88,7 @@ meshnode run --map count.go --in ./texts`,
 		newStart(a), newInvite(a), newPeer(a), newStatus(a),
 		newAdd(a), newCat(a), newGet(a),
 		newRun(a), newJob(a), newVersion(),
+		newTestnet(a), newDemo(a),
 	)
 	group(root)
 	return root
