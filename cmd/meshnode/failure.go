@@ -121,6 +121,8 @@ func hintFor(a *app, err error) string {
 		return "wait for it with: " + a.self() + " job wait JOB"
 	case errors.Is(err, node.ErrNotFound):
 		return "the nodes that hold it may be down; see: " + a.self() + " peer ls"
+	case errors.Is(err, syscall.ENOSPC):
+		return "free some space and try again; the mesh still has what it had"
 	case errors.Is(err, protocol.ErrCID):
 		return "a CID looks like bafkrei... or bafybei...; meshnode add PATH prints one"
 	}
