@@ -20,10 +20,10 @@ const (
 
 // openMeta opens the database. Pebble is used directly, not as a datastore: the
 // latter rewrites keys that look like paths.
-func openMeta(dir string) (*pebble.DB, *lazyFS, error) {
+func openMeta(dir string, volatile bool) (*pebble.DB, *lazyFS, error) {
 	cache := pebble.NewCache(cacheBytes)
 	defer cache.Unref() // the database holds it
-	logs := &lazyFS{FS: vfs.Default, open: map[*lazyFile]struct{}{}}
+	logs := &lazyFS{FS: vfs.Default, volatile: volatile, open: map[*lazyFile]struct{}{}}
 	db, err := pebble.Open(dir, &pebble.Options{
 		FS:                          logs,
 		Cache:                       cache,
@@ -57,8 +57,9 @@ func (quiet) Fatalf(format string, args ...any) {
 // for Sync, and the log's fsync does nothing until sync is called.
 type lazyFS struct {
 	vfs.FS
-	mu   sync.Mutex
-	open map[*lazyFile]struct{} // logs that are being written
+	volatile bool // nothing is ever synced
+	mu       sync.Mutex
+	open     map[*lazyFile]struct{} // logs that are being written
 }
 
 func (l *lazyFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
@@ -71,14 +72,27 @@ func (l *lazyFS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCa
 	return l.wrap(newname, f, err)
 }
 
+func (l *lazyFS) OpenDir(name string) (vfs.File, error) {
+	f, err := l.FS.OpenDir(name)
+	if err != nil || !l.volatile {
+		return f, err
+	}
+	return &unsynced{f}, nil
+}
+
 // Unwrap lets pebble find the file system beneath.
 func (l *lazyFS) Unwrap() vfs.FS { return l.FS }
 
 func (l *lazyFS) wrap(name string, f vfs.File, err error) (vfs.File, error) {
-	if err != nil || !strings.HasSuffix(name, ".log") {
-		return f, err
+	switch {
+	case err != nil:
+		return nil, err
+	case l.volatile:
+		return &unsynced{f}, nil
+	case !strings.HasSuffix(name, ".log"):
+		return f, nil
 	}
-	lazy := &lazyFile{File: f, fs: l}
+	lazy := &lazyFile{unsynced: unsynced{f}, fs: l}
 	l.mu.Lock()
 	l.open[lazy] = struct{}{}
 	l.mu.Unlock()
@@ -97,14 +111,18 @@ func (l *lazyFS) sync() error {
 	return nil
 }
 
+// unsynced is a file that is never synced.
+type unsynced struct{ vfs.File }
+
+func (*unsynced) Sync() error                { return nil }
+func (*unsynced) SyncData() error            { return nil }
+func (*unsynced) SyncTo(int64) (bool, error) { return false, nil }
+
+// lazyFile is a log.
 type lazyFile struct {
-	vfs.File
+	unsynced
 	fs *lazyFS
 }
-
-func (f *lazyFile) Sync() error                { return nil }
-func (f *lazyFile) SyncData() error            { return nil }
-func (f *lazyFile) SyncTo(int64) (bool, error) { return false, nil }
 
 // Close brings the log to the disk first: pebble takes a log that is not the
 // newest for damaged unless it is whole.

@@ -67,19 +67,31 @@ type Store struct {
 	result  error // of closing
 }
 
+// Config configures a store. The zero value of a field means its default.
+type Config struct {
+	Dir string // required
+	// Volatile leaves it to the system when writes reach the disk itself. It
+	// is for stores that end with their process, as those of a test mesh:
+	// files that are removed before they reach the disk cost next to nothing.
+	Volatile bool
+}
+
 // Open opens the store in dir and creates it if needed. It fails with ErrInUse
 // while another process has it open; that ends with the process, however it
 // dies.
-func Open(dir string) (*Store, error) {
-	s := &Store{dir: dir}
-	if err := s.open(); err != nil {
+func Open(dir string) (*Store, error) { return OpenConfig(Config{Dir: dir}) }
+
+// OpenConfig is Open with further choices.
+func OpenConfig(cfg Config) (*Store, error) {
+	s := &Store{dir: cfg.Dir}
+	if err := s.open(cfg.Volatile); err != nil {
 		_ = s.Close()
-		return nil, fmt.Errorf("opening the store in %s: %w", dir, full(err))
+		return nil, fmt.Errorf("opening the store in %s: %w", cfg.Dir, full(err))
 	}
 	return s, nil
 }
 
-func (s *Store) open() error {
+func (s *Store) open(volatile bool) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return err
 	}
@@ -96,10 +108,13 @@ func (s *Store) open() error {
 	if err != nil {
 		return err
 	}
-	if s.meta, s.logs, err = openMeta(filepath.Join(s.dir, "meta")); err != nil {
+	if s.meta, s.logs, err = openMeta(filepath.Join(s.dir, "meta"), volatile); err != nil {
 		return err
 	}
 	s.flush = newFlusher(s.syncAll)
+	if volatile {
+		s.flush.stop()
+	}
 	return s.loadCounts()
 }
 

@@ -48,7 +48,7 @@ type node struct {
 
 func newNode(t testing.TB) *node {
 	t.Helper()
-	s, err := storage.Open(t.TempDir())
+	s, err := storage.OpenConfig(storage.Config{Dir: t.TempDir(), Volatile: true})
 	ok(t, err)
 	t.Cleanup(func() { ok(t, s.Close()) })
 	h := newHost(t)
