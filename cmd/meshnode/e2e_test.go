@@ -56,9 +56,11 @@ func killOne(t *testing.T, a, b, c *process, input, want string) {
 		"--split", strconv.Itoa(16<<10), "--in", input, "--name", "words", "--detach"))
 	victim := c.id()
 	var s jobStatus
-	eventually(t, "the third node has done some tasks", func() bool {
+	eventually(t, "the third node is at work", func() bool {
 		a.json(&s, "job", "status", job)
-		return s.Workers[victim] >= 2 || s.Done > 0 && s.Done == s.Total
+		// Where the others were much faster to compile the module, it is
+		// still at its first tasks.
+		return s.Workers[victim] >= 2 || s.Done > 0 && s.Done >= s.Total/2
 	})
 	if s.Done == s.Total {
 		t.Fatalf("all %d tasks were done before the third node could be killed: the test needs a larger input", s.Total)
