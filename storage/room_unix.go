@@ -12,6 +12,7 @@ import (
 // cannot go on after a failed write, so blocks leave room for it, and it
 // refuses to write before the disk would.
 const (
+	openReserve  = 1 << 20 // a new log and an empty table
 	metaReserve  = 4 << 20 // a log, a table being flushed and one being merged
 	blockReserve = 8 << 20
 )

@@ -99,7 +99,7 @@ func (s *Store) open(volatile bool) error {
 	if s.lock, err = lockFile(filepath.Join(s.dir, "store.lock")); err != nil {
 		return err
 	}
-	if err := s.room(metaReserve); err != nil {
+	if err := s.room(openReserve); err != nil {
 		return err
 	}
 	// Two characters next to the last give 1,024 folders: a million blocks

@@ -53,7 +53,7 @@ func (x *Exchange) exchange(s network.Stream, req request, receive func(r *bufio
 	if err := s.Scope().SetService(protocol.BlockProtocol); err != nil {
 		return err
 	}
-	stream := &moving{Stream: s}
+	stream := &moving{Stream: s, idle: x.idle}
 	if err := protocol.WriteFrame(stream, protocol.Encode(req)); err != nil {
 		return fmt.Errorf("sending the request: %w", err)
 	}

@@ -68,6 +68,7 @@ type Exchange struct {
 	store *storage.Store
 	log   *slog.Logger
 	allow func(peer.ID) bool
+	idle  time.Duration // idleTimeout
 
 	turn    chan struct{} // holds one token for each stream that is being served
 	buffers sync.Pool     // of *[]byte, for blocks on their way in
@@ -94,6 +95,7 @@ func New(cfg Config) *Exchange {
 		store:   cfg.Store,
 		log:     cfg.Logger,
 		allow:   cfg.Allow,
+		idle:    idleTimeout,
 		turn:    make(chan struct{}, maxServed),
 		peers:   map[peer.ID]*client{},
 		flights: map[string]*flight{},

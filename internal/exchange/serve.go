@@ -30,7 +30,7 @@ func (x *Exchange) handle(ctx context.Context, s network.Stream) {
 	}
 	c := x.enter(from)
 	if c == nil {
-		_ = s.SetWriteDeadline(time.Now().Add(idleTimeout))
+		_ = s.SetWriteDeadline(time.Now().Add(x.idle))
 		_ = writeHeader(s, header{Say: sayBusy})
 		_ = s.Close()
 		return
@@ -79,7 +79,7 @@ func (x *Exchange) answer(ctx context.Context, c *client, s network.Stream) erro
 	if err := s.Scope().SetService(protocol.BlockProtocol); err != nil {
 		return err
 	}
-	stream := &moving{Stream: s}
+	stream := &moving{Stream: s, idle: x.idle}
 	req, err := readRequest(bufio.NewReaderSize(stream, requestBuffer))
 	if err != nil {
 		return err
@@ -145,7 +145,9 @@ type found struct {
 // service would refuse what one worker needs.
 const aheadBlocks = 2
 
-// serveBlocks streams what was asked for. Reading and writing overlap.
+// serveBlocks streams what was asked for. Reading and writing overlap. Small
+// blocks wait in the buffer until it is full: the next is a read from the disk
+// away, and a packet for each would cost more than that.
 func (x *Exchange) serveBlocks(ctx context.Context, w *bufio.Writer, req request) error {
 	ctx, cancel := context.WithCancel(ctx)
 	blocks := make(chan found, aheadBlocks)
@@ -162,11 +164,6 @@ func (x *Exchange) serveBlocks(ctx context.Context, w *bufio.Writer, req request
 	for b := range blocks {
 		if err := writeBlock(w, b); err != nil {
 			return err
-		}
-		if len(blocks) == 0 { // nothing is ready: give the peer what there is
-			if err := w.Flush(); err != nil {
-				return err
-			}
 		}
 	}
 	if err := <-failed; err != nil {

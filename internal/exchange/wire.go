@@ -85,10 +85,11 @@ func writeHeader(w io.Writer, h header) error {
 	return protocol.WriteFrame(w, protocol.Encode(h))
 }
 
-// moving is a stream that ends when nothing moves on it for idleTimeout. Reading
-// and writing may go on at the same time.
+// moving is a stream that ends when nothing moves on it for as long as idle.
+// Reading and writing may go on at the same time.
 type moving struct {
 	network.Stream
+	idle          time.Duration
 	read, written int // since the deadline was renewed
 	started       bool
 	writing       bool
@@ -97,7 +98,7 @@ type moving struct {
 func (m *moving) Read(p []byte) (int, error) {
 	if !m.started || m.read >= idleBytes {
 		m.started, m.read = true, 0
-		if err := m.SetReadDeadline(time.Now().Add(idleTimeout)); err != nil {
+		if err := m.SetReadDeadline(time.Now().Add(m.idle)); err != nil {
 			return 0, err
 		}
 	}
@@ -111,7 +112,7 @@ func (m *moving) Write(p []byte) (int, error) {
 	for {
 		if !m.writing || m.written >= idleBytes {
 			m.writing, m.written = true, 0
-			if err := m.SetWriteDeadline(time.Now().Add(idleTimeout)); err != nil {
+			if err := m.SetWriteDeadline(time.Now().Add(m.idle)); err != nil {
 				return total, err
 			}
 		}
@@ -127,5 +128,5 @@ func (m *moving) Write(p []byte) (int, error) {
 	}
 }
 
-// writePiece is how much must be taken within idleTimeout.
+// writePiece is how much must be taken before the stream counts as idle.
 const writePiece = 256 << 10
