@@ -99,13 +99,11 @@ func startChild(cfg Config, s *starter, dirs *folders) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer theirIn.Close()
 	out, theirOut, err := os.Pipe()
 	if err != nil {
-		in.Close()
+		closeAll([]*os.File{theirIn, in})
 		return nil, err
 	}
-	defer theirOut.Close()
 	growPipe(in)
 	growPipe(out)
 	c := &child{conn: newConn(out, in), in: in, out: out, dirs: dirs,
@@ -117,9 +115,11 @@ func startChild(cfg Config, s *starter, dirs *folders) (*child, error) {
 	c.cmd.ExtraFiles = []*os.File{theirIn, theirOut}
 	c.cmd.WaitDelay = endGrace
 	c.cmd.SysProcAttr = ownGroup()
-	if err := s.start(c.cmd); err != nil {
-		in.Close()
-		out.Close()
+	err = s.start(c.cmd)
+	// Not later: the end of a pipe shows only when nobody else can write to it.
+	closeAll([]*os.File{theirIn, theirOut})
+	if err != nil {
+		closeAll([]*os.File{in, out})
 		return nil, err
 	}
 	go func() {
@@ -147,15 +147,17 @@ func childEnv(cache string) []string {
 	return env
 }
 
-// hello waits for the child's first frame.
+// hello waits for the child's first frame. A program that is not ours might
+// even hand our pipe to others, so its end alone is not to be relied on.
 func (c *child) hello() error {
-	timer := time.AfterFunc(helloTimeout, c.kill)
-	defer timer.Stop()
+	if err := c.out.SetReadDeadline(time.Now().Add(helloTimeout)); err != nil {
+		return err
+	}
 	t, _, err := c.receive(nil)
 	if err != nil || t != frameHello {
 		return errNoChild
 	}
-	return nil
+	return c.out.SetReadDeadline(time.Time{})
 }
 
 func (c *child) pid() int { return c.cmd.Process.Pid }

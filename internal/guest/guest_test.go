@@ -72,24 +72,27 @@ func wantKind(t testing.TB, r result, kind protocol.FailKind) {
 	}
 }
 
-// goProgram compiles testdata/NAME.go once for all tests.
+// goProgram is testdata/guest.go, compiled once for all tests.
 func goProgram(t testing.TB) string {
 	t.Helper()
-	path, err := compiledGuest()
+	module, err := compiledGuest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return path
+	return moduleFile(t, module)
 }
 
-// compiledGuest holds its result for the life of the test binary.
-var compiledGuest = sync.OnceValues(func() (string, error) {
+var compiledGuest = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "guest-test-")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
+	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "guest.wasm")
-	return path, CompileGo(context.Background(), "testdata/guest.go", path)
+	if err := CompileGo(context.Background(), "testdata/guest.go", path); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
 })
 
 func moduleFile(t testing.TB, binary []byte) string {
