@@ -88,12 +88,13 @@ func startChild(cfg Config, s *starter, dirs *folders) (*child, error) {
 	if os.Getenv(childVar) != "" {
 		return nil, fmt.Errorf("this process was itself started as a guest process and %w", errNoChild)
 	}
-	exe := cfg.Executable
+	exe, name := cfg.Executable, cfg.Executable
 	if exe == "" {
 		var err error
-		if exe, err = os.Executable(); err != nil {
+		if exe, err = ownBinary(); err != nil {
 			return nil, fmt.Errorf("finding our own binary: %w", err)
 		}
+		name = os.Args[0]
 	}
 	theirIn, in, err := os.Pipe()
 	if err != nil {
@@ -109,7 +110,7 @@ func startChild(cfg Config, s *starter, dirs *folders) (*child, error) {
 	c := &child{conn: newConn(out, in), in: in, out: out, dirs: dirs,
 		stderr: newHeadTail(16 << 10), done: make(chan struct{})}
 	c.cmd = exec.Command(exe)
-	c.cmd.Args = []string{exe, "guest-process"} // what ps shows
+	c.cmd.Args = []string{name, "guest-process"} // what ps shows
 	c.cmd.Env = childEnv(dirs.cache)
 	c.cmd.Stderr = c.stderr
 	c.cmd.ExtraFiles = []*os.File{theirIn, theirOut}
@@ -129,7 +130,7 @@ func startChild(cfg Config, s *starter, dirs *folders) (*child, error) {
 	if err := c.hello(); err != nil {
 		c.kill()
 		c.end()
-		return nil, fmt.Errorf("%s %w", exe, err)
+		return nil, fmt.Errorf("%s %w", name, err)
 	}
 	return c, nil
 }
@@ -153,9 +154,12 @@ func (c *child) hello() error {
 	if err := c.out.SetReadDeadline(time.Now().Add(helloTimeout)); err != nil {
 		return err
 	}
-	t, _, err := c.receive(nil)
+	t, version, err := c.receive(nil)
 	if err != nil || t != frameHello {
 		return errNoChild
+	}
+	if string(version) != helloVersion {
+		return fmt.Errorf("speaks %q to guest processes and we speak %q: use a binary of the same version", version, helloVersion)
 	}
 	return c.out.SetReadDeadline(time.Time{})
 }

@@ -15,7 +15,7 @@ import (
 //
 //	parent: task, then after started: input for each credit, one inputEnd;
 //	        stop at any time between task and result
-//	child:  hello once; for each task: started, output and log, a credit for
+//	child:  hello with helloVersion, once; for each task: started, output and log, a credit for
 //	        each input consumed, and as the last one result
 //
 // The next task follows the inputEnd of the one before.
@@ -35,7 +35,10 @@ const (
 )
 
 const (
-	headerSize = 5
+	// helloVersion is the content of hello: Config.Executable may be a binary
+	// of another version.
+	helloVersion = "guest 1"
+	headerSize   = 5
 	// chunkSize bounds the content of input, output and log frames: large
 	// enough that the cost of a frame does not show, small enough that a task
 	// costs little memory.

@@ -12,6 +12,9 @@ import (
 // ErrClosed is returned by Run once the pool is closed.
 var ErrClosed = errors.New("the pool of guest processes is closed")
 
+// maxCommand bounds a command: an argument of a process may have 128 KiB.
+const maxCommand = 64 << 10
+
 // Program is what a task runs.
 type Program struct {
 	Kind    protocol.ProgramKind // Wasm or Exec
@@ -83,6 +86,9 @@ func (p Program) check() error {
 	case p.Kind == protocol.Exec && p.Command != "":
 	default:
 		return failure(protocol.FailHost, "a program of kind %q without its content cannot run in a guest process", p.Kind)
+	}
+	if len(p.Command) > maxCommand {
+		return failure(protocol.FailLoad, "the command has %d bytes, at most %d are allowed: ship a script with it instead", len(p.Command), maxCommand)
 	}
 	if len(p.Files) > protocol.MaxFiles {
 		return failure(protocol.FailHost, "%d files travel with the program, at most %d may", len(p.Files), protocol.MaxFiles)

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/meshnode/meshnode/protocol"
 )
 
 // maxWaiting bounds the runs that wait for a child. Each is a goroutine of the
@@ -138,7 +140,7 @@ func (p *Pool) acquire(ctx context.Context, module string) (*child, error) {
 	}
 	if len(p.waiting) >= maxWaiting {
 		p.mu.Unlock()
-		return nil, failure("host", "%d programs wait for a guest process already", maxWaiting)
+		return nil, failure(protocol.FailHost, "%d programs wait for a guest process already", maxWaiting)
 	}
 	turn := make(chan *child, 1)
 	p.waiting = append(p.waiting, turn)
@@ -234,7 +236,7 @@ func (p *Pool) start() (*child, error) {
 	if errors.Is(err, ErrClosed) {
 		return nil, err
 	}
-	return nil, failure("host", "starting a guest process: %v", err)
+	return nil, failure(protocol.FailHost, "starting a guest process: %v", err)
 }
 
 // prepare makes the pool's folders when the first child needs them.

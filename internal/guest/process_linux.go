@@ -45,6 +45,16 @@ func keepFilesToOurselves() {
 	}
 }
 
+// ownBinary is the file that this process runs, also when another one has taken
+// its place on disk: parent and child must be of one version.
+func ownBinary() (string, error) {
+	const self = "/proc/self/exe"
+	if _, err := os.Stat(self); err == nil {
+		return self, nil
+	}
+	return os.Executable()
+}
+
 // ownGroup keeps signals of the terminal away from a child. It needs no death
 // signal: it ends itself, and first what it started, when its pipe ends.
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -63,7 +63,7 @@ func serve(cache string) int {
 		<-signals
 		s.leave()
 	}()
-	if s.send(frameHello, nil) != nil {
+	if s.send(frameHello, []byte(helloVersion)) != nil {
 		return 1
 	}
 	go s.listen()
