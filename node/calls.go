@@ -38,7 +38,7 @@ type caller struct {
 
 	mu     sync.Mutex
 	closed bool
-	ctx    context.Context
+	ctx    context.Context // ends with close: the calls that are served hang on it
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
@@ -125,8 +125,8 @@ func (c *caller) handle(s network.Stream) {
 		_ = s.Reset()
 		return
 	}
-	var q protocol.Request
-	if err := protocol.Decode(frame, &q); err != nil {
+	q, err := protocol.DecodeRequest(frame)
+	if err != nil {
 		c.reply(s, &protocol.Answer{Error: err.Error()})
 		return
 	}
@@ -137,7 +137,7 @@ func (c *caller) handle(s network.Stream) {
 		_, _ = in.ReadByte()
 		cancel()
 	})
-	c.reply(s, c.serve(ctx, s.Conn().RemotePeer(), &q))
+	c.reply(s, c.serve(ctx, s.Conn().RemotePeer(), q))
 }
 
 func (c *caller) reply(s network.Stream, a *protocol.Answer) {

@@ -15,9 +15,9 @@ import (
 )
 
 // capableWait is how long a steward waits to hear what members can run before
-// it says that none of them can: a member that has just joined may not have
-// said so yet.
-const capableWait = 3 * time.Second
+// it says that none of them can. It has asked them all; this is for those that
+// have just started.
+const capableWait = time.Second
 
 // commit verifies, as a steward of a job that was submitted here, that the job
 // can run without its submitter, has the other stewards keep it, and begins
@@ -37,16 +37,13 @@ func (n *Node) commit(ctx context.Context, from peer.ID, doc []byte) (int, error
 	if err := n.keepManifest(ctx, doc); err != nil {
 		return 0, err
 	}
-	if err := n.learn(ctx, id, doc); err != nil {
-		return 0, err
-	}
-	if err := n.runnable(ctx, m); err != nil {
-		return 0, err
-	}
 	alive := n.mesh.Alive()
 	copies := min(m.Copies, len(alive))
 	sources, err := n.verifyHeld(ctx, m.Closure(), alive, copies)
 	if err != nil {
+		return 0, err
+	}
+	if err := n.runnable(ctx, m); err != nil {
 		return 0, err
 	}
 	fact := protocol.Fact{Job: id, Kind: protocol.Committed, By: n.id, At: time.Now(), Copies: copies}
@@ -57,8 +54,12 @@ func (n *Node) commit(ctx context.Context, from peer.ID, doc []byte) (int, error
 	if err := n.commitAt(ctx, doc, signed, scheduler.Stewards(string(id), copies, alive)); err != nil {
 		return 0, err
 	}
+	if err := n.ensureJob(ctx, id, n.id); err != nil {
+		return 0, err
+	}
 	ok := n.loop.do(ctx, func(now time.Time) {
 		j := n.loop.jobs[id]
+		j.sourced = now
 		j.steward.SetSources(sources)
 		fresh := j.plan.Ledger.Fact(protocol.Committed) == nil
 		n.loop.add(now, j, opened{facts: []openFact{{signed, &fact}}})

@@ -48,9 +48,9 @@ type Config struct {
 	// process: a machine needs one, bounded by its cores. The node starts and
 	// ends one of its own when it is nil.
 	Guests *guest.Pool
-	// Quiet leaves out what only pays in long-lived meshes of several
-	// machines (the routing table's periodic refresh), for test meshes.
-	Quiet bool
+	// Testing leaves out what only pays in meshes that outlive their process:
+	// bringing blocks to the disk itself, and refreshing the routing table.
+	Testing bool
 }
 
 // Func is a Go function that runs as a program: a split on in, records on out.

@@ -60,11 +60,12 @@ func (n *Node) missing(ctx context.Context, cids []protocol.CID) int {
 // open checks what a message brought, and keeps the results that rode along.
 func (n *Node) open(ctx context.Context, d *protocol.Done) (opened, error) {
 	var o opened
-	for _, s := range d.Receipts {
-		r, err := s.Open()
-		if err != nil {
-			return opened{}, err
-		}
+	receipts, err := protocol.OpenReceipts(d.Receipts)
+	if err != nil {
+		return opened{}, err
+	}
+	for i, s := range d.Receipts {
+		r := receipts[i]
 		if r.Job != d.Job {
 			return opened{}, fmt.Errorf("%w: of another job", protocol.ErrReceipt)
 		}
@@ -206,6 +207,13 @@ func (n *Node) learn(ctx context.Context, id protocol.CID, doc []byte) error {
 	return nil
 }
 
+// ability is what a member has said, in this start of it, that it can run.
+// Gossip brings the same, but later and perhaps of an earlier start.
+type ability struct {
+	boot uint64
+	can  protocol.Needs
+}
+
 // liveNodes are the live members as stewards see them.
 func (n *Node) liveNodes() []scheduler.Node {
 	alive := n.mesh.Alive()
@@ -217,6 +225,8 @@ func (n *Node) liveNodes() []scheduler.Node {
 		node := scheduler.Node{ID: m.ID, Slots: m.Slots, Load: m.Load.Running + m.Load.Queued, Kinds: m.Load.Kinds, Funcs: m.Load.Funcs}
 		if m.ID == n.id {
 			node.Kinds, node.Funcs = n.kinds(), n.funcNames()
+		} else if known, ok := n.abilities.Load(m.ID); ok && known.(ability).boot == m.Boot {
+			node.Kinds, node.Funcs = known.(ability).can.Kinds, known.(ability).can.Funcs
 		}
 		out = append(out, node)
 	}

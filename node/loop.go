@@ -21,6 +21,9 @@ const (
 	// maxEvents bounds the events that wait for the loop; whoever brings one
 	// more waits.
 	maxEvents = 1024
+	// sourceEvery is how often an acting steward looks up who holds what the
+	// first stage reads.
+	sourceEvery = 10 * time.Second
 	// maxJobs bounds the jobs that a node keeps in memory.
 	maxJobs = 10000
 )
@@ -51,7 +54,7 @@ type job struct {
 	ended     bool      // its end has been acted upon
 	settling  bool
 	checking  map[protocol.Key]bool
-	sourcing  time.Time // when holders of the inputs were last looked up
+	sourced   time.Time // when holders of the inputs were last looked up
 }
 
 func newLoop(n *Node) *loop {
@@ -135,6 +138,9 @@ func (l *loop) tick(now time.Time) time.Duration {
 		if now.Sub(j.announced) >= protocol.DigestEvery {
 			l.announce(now, j)
 		}
+		if j.steward.Acting() && now.Sub(j.sourced) >= sourceEvery {
+			l.source(now, j)
+		}
 	}
 	l.perform(now, l.courier.Tick(now, l.stewardsOf))
 	if now.Sub(l.pinged) >= protocol.PingEvery {
@@ -148,6 +154,22 @@ func (l *loop) tick(now time.Time) time.Duration {
 		return tickEvery
 	}
 	return restEvery
+}
+
+// source looks up who holds all that a job's first stage reads.
+func (l *loop) source(now time.Time, j *job) {
+	j.sourced = now
+	roots := j.plan.Manifest.Closure()
+	l.n.wg.Go(func() {
+		found := l.n.findHolders(l.n.ctx, roots, l.n.mesh.Alive(), callWait)
+		var all []peer.ID
+		for _, id := range found.by[roots[0]] {
+			if !slices.ContainsFunc(roots, func(c protocol.CID) bool { return !slices.Contains(found.by[c], id) }) {
+				all = append(all, id)
+			}
+		}
+		l.n.loop.post(l.n.ctx, func(time.Time) { j.steward.SetSources(all) })
+	})
 }
 
 func (l *loop) jobIDs() []protocol.CID {

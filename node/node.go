@@ -40,9 +40,10 @@ type Node struct {
 	caller   *caller
 	loop     *loop
 
-	known    sync.Map      // protocol.CID -> *protocol.Manifest, of jobs that the loop knows
-	finished chan ended    // runs on their way to the stewards
-	holding  chan struct{} // a place for each fetch done for others
+	known     sync.Map      // protocol.CID -> *protocol.Manifest, of jobs that the loop knows
+	abilities sync.Map      // peer.ID -> ability
+	finished  chan ended    // runs on their way to the stewards
+	holding   chan struct{} // a place for each fetch done for others
 
 	ctx      context.Context // ends with the node; every goroutine hangs on it
 	cancel   context.CancelFunc
@@ -67,7 +68,7 @@ func New(cfg Config) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	store, err := storage.Open(cfg.path("store"))
+	store, err := storage.OpenConfig(storage.Config{Dir: cfg.path("store"), Volatile: cfg.Testing})
 	if err != nil {
 		if errors.Is(err, storage.ErrInUse) {
 			return nil, fmt.Errorf("%w: %s", ErrInUse, cfg.Dir)
@@ -94,7 +95,7 @@ func (n *Node) build() error {
 	}
 	m, err := mesh.New(mesh.Config{
 		Dir: n.cfg.path("mesh"), Name: n.cfg.Name, Version: n.cfg.Version, Listen: n.cfg.Listen, Join: n.cfg.Join,
-		MDNS: n.cfg.MDNS, Boot: n.boot, Slots: n.cfg.Slots, NoDHTRefresh: n.cfg.Quiet, Logger: n.log,
+		MDNS: n.cfg.MDNS, Boot: n.boot, Slots: n.cfg.Slots, NoDHTRefresh: n.cfg.Testing, WAN: n.cfg.Testing, Logger: n.log,
 	})
 	if err != nil {
 		return err

@@ -35,6 +35,9 @@ func (n *Node) findHolders(ctx context.Context, roots []protocol.CID, ask []peer
 				if err != nil || len(a.Held) != len(list) {
 					return
 				}
+				if a.Can != nil {
+					n.abilities.Store(id, ability{a.Boot, *a.Can})
+				}
 				mu.Lock()
 				found.boots[id] = a.Boot
 				for i, held := range a.Held {

@@ -45,6 +45,7 @@ type Answer struct {
 	Jobs   []JobState `cbor:"6,keyasint,omitempty"` // Jobs
 	Runs   []TaskRun  `cbor:"7,keyasint,omitempty"` // Runs
 	Known  bool       `cbor:"8,keyasint,omitempty"` // Cancel
+	Can    *Needs     `cbor:"9,keyasint,omitempty"` // Held: what the answerer can run
 }
 
 // Hold asks the receiver to fetch whole DAGs from any of the sources and keep

@@ -136,7 +136,7 @@ func (t *Net) start(ctx context.Context, i int, token string) error {
 	cfg := node.Config{
 		Dir: filepath.Join(t.cfg.Dir, fmt.Sprintf("node-%02d", i)), Name: fmt.Sprintf("node-%02d", i),
 		Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Join: token, Slots: t.cfg.Slots,
-		AllowExec: t.cfg.AllowExec, Funcs: t.cfg.Funcs, Guests: t.guests, Quiet: true,
+		AllowExec: t.cfg.AllowExec, Funcs: t.cfg.Funcs, Guests: t.guests, Testing: true,
 	}
 	if t.cfg.Logger != nil {
 		cfg.Logger = t.cfg.Logger(i)
