@@ -36,7 +36,7 @@ func (e *RefusedError) Unwrap() error { return e.Reason }
 
 const (
 	// admissionTime bounds the exchange: three messages, two signatures each.
-	admissionTime = 5 * time.Second
+	admissionTime = 10 * time.Second
 	// maxAdmission bounds one message of it.
 	maxAdmission = protocol.MaxChainBytes + 1<<10
 	// maxReason bounds what a refusal says.

@@ -24,9 +24,12 @@ import (
 )
 
 const (
-	// dialTimeout bounds one attempt to reach a member: on a LAN an answer
-	// takes milliseconds, across the world half a second.
-	dialTimeout = 5 * time.Second
+	// connectTimeout bounds waiting for a TCP answer: on a LAN it takes
+	// milliseconds, across the world half a second. dialTimeout bounds the
+	// handshakes too: on an overloaded machine they take seconds, and a
+	// handshake that is given up half-way only adds to the load.
+	connectTimeout = 5 * time.Second
+	dialTimeout    = 15 * time.Second
 	// Streams: a peer has a handful open for the mesh itself, and the node's
 	// calls and block transfers.
 	maxStreams     = 16 << 10
@@ -60,7 +63,7 @@ func newHost(cfg Config, id *identity, g *gate) (host.Host, error) {
 		libp2p.NoListenAddrs,
 		// With the port reused for dialing, two nodes could share a port and
 		// neither would be told.
-		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport(), tcp.WithConnectionTimeout(dialTimeout)),
+		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport(), tcp.WithConnectionTimeout(connectTimeout)),
 		libp2p.Security(libp2ptls.ID, newAdmission(g)),
 		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
 		libp2p.ResourceManager(resources),

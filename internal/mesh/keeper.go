@@ -17,6 +17,12 @@ import (
 const (
 	// maxDials bounds dials and joins under way at once.
 	maxDials = 8
+	// maxGreetings bounds those among them that only make acquaintance with a
+	// live member. A newcomer is greeted by everybody: on a loaded machine a
+	// storm of handshakes would delay the probes of the failure detector.
+	maxGreetings = 1
+	// planEvery is the least time between two looks at all peers.
+	planEvery = 10 * time.Millisecond
 	// A failed dial is repeated after a wait that doubles between these. The
 	// far limit is for peers beyond this network, and for those that left or
 	// died long ago.
@@ -27,10 +33,16 @@ const (
 	// the other one, so that they seldom end up with two connections. A dead
 	// peer costs this much before it is suspected.
 	yieldWait = 100 * time.Millisecond
-	// joinWait is between two exchanges with a connected member that the
-	// failure detector does not take for alive, and before the first one for
-	// the peer that was dialed.
-	joinWait = 500 * time.Millisecond
+	// joinWait is how long a connected member that the failure detector does
+	// not take for alive has to turn up by itself, through gossip.
+	joinWait = time.Second
+	// maxPokes is how often such a member is then asked to assert itself
+	// before memberships are exchanged, and exchangeEvery the least time
+	// between two exchanges. They carry every suspicion that either side has:
+	// when many nodes exchange at once, suspicions breed faster than they can
+	// be refuted.
+	maxPokes      = 3
+	exchangeEvery = 2 * time.Second
 	// complainEvery is how often an unreachable mesh is logged.
 	complainEvery = 30 * time.Second
 	// lookupTime bounds asking the DHT for addresses.
@@ -52,26 +64,41 @@ type keeper struct {
 	dial   func(ctx context.Context, info peer.AddrInfo) error
 	lookup func(ctx context.Context, p peer.ID) ([]peer.AddrInfo, error)
 	join   func(p peer.ID) error // exchanges membership with p
+	poke   func(p peer.ID) error // asks p to assert that it lives
 	refuse func(err error)       // a member refused this node
-	met    func(p peer.ID)       // p is connected and in the list
 	wake   chan struct{}
 
 	mu       sync.Mutex
 	contacts map[peer.ID]*contact
 	busy     int
+	greeting int  // of busy
 	settled  bool // the node is ready: from now on it yields dials
 	complain time.Time
+	exchange time.Time // when memberships may be exchanged next
 }
 
 // contact is how a peer is pursued.
 type contact struct {
-	next   time.Time // when to dial, or to join, next
-	wait   time.Duration
-	busy   bool
-	failed bool
+	next     time.Time // when to dial, or to join, next
+	wait     time.Duration
+	known    bool // was connected, or pursued before
+	pokes    int
+	busy     bool
+	greeting bool
+	failed   bool
 }
 
-// meet asks for a look at p now: it joined, died, connected or disconnected.
+// lost asks for a redial of p at once: its connection closed.
+func (k *keeper) lost(p peer.ID) {
+	k.mu.Lock()
+	if k.contacts[p] == nil {
+		k.contacts[p] = &contact{known: true}
+	}
+	k.mu.Unlock()
+	k.meet(p)
+}
+
+// meet asks for a look at p now: it joined, died or connected.
 func (k *keeper) meet(p peer.ID) {
 	k.mu.Lock()
 	if c := k.contacts[p]; c != nil && !c.busy {
@@ -101,12 +128,18 @@ func (k *keeper) run(ctx context.Context) {
 		case <-k.wake:
 		case <-timer.C:
 		}
-		due, next := k.plan(time.Now())
+		began := time.Now()
+		due, next := k.plan(began)
 		for _, p := range due {
 			wg.Go(func() {
 				k.pursue(ctx, p)
 				k.rouse()
 			})
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Until(began.Add(planEvery))):
 		}
 		timer.Reset(time.Until(next))
 	}
@@ -128,11 +161,13 @@ func (k *keeper) plan(now time.Time) (due []peer.ID, next time.Time) {
 	for p, other := range peers {
 		state, _ := k.view.state(p)
 		connected := k.net.Connectedness(p) == network.Connected
+		c := k.contacts[p]
 		if !other || (connected && (state == StateAlive || state == StateSuspect)) {
-			delete(k.contacts, p) // all is well
+			if c != nil && !c.busy {
+				delete(k.contacts, p) // all is well
+			}
 			continue
 		}
-		c := k.contacts[p]
 		if c == nil {
 			c = &contact{}
 			k.contacts[p] = c
@@ -144,13 +179,34 @@ func (k *keeper) plan(now time.Time) (due []peer.ID, next time.Time) {
 		case c.busy:
 		case c.next.After(now):
 			next = earlier(next, c.next)
-		case k.busy < maxDials:
-			c.busy = true
-			k.busy++
+		case k.begin(c, !connected && !c.known && state == StateAlive):
 			due = append(due, p)
 		}
 	}
 	return due, next
+}
+
+// begin takes a place for pursuing c, if one is free. Called with the lock
+// held.
+func (k *keeper) begin(c *contact, greeting bool) bool {
+	if k.busy >= maxDials || (greeting && k.greeting >= maxGreetings) {
+		return false // the end of another pursuit rouses the keeper
+	}
+	c.busy, c.greeting = true, greeting
+	k.busy++
+	if greeting {
+		k.greeting++
+	}
+	return true
+}
+
+// end frees the place that c took. Called with the lock held.
+func (k *keeper) end(c *contact) {
+	k.busy--
+	if c.greeting {
+		k.greeting--
+	}
+	c.busy, c.greeting, c.known = false, false, true
 }
 
 // forget drops contacts that nobody knows any more.
@@ -162,16 +218,14 @@ func (k *keeper) forget(peers map[peer.ID]bool) {
 	}
 }
 
-// headStart is how long this node leaves a new task to the other side.
+// headStart is how long this node leaves a new task to the other side, or to
+// gossip. A node that is alone joins the first that it reaches.
 func (k *keeper) headStart(p peer.ID, connected bool) time.Duration {
 	switch {
-	case connected:
-		for _, c := range k.net.ConnsToPeer(p) {
-			if c.Stat().Direction == network.DirOutbound {
-				return 0
-			}
-		}
+	case connected && k.view.ups() > 1:
 		return joinWait
+	case connected:
+		return 0
 	case k.self > p && k.settled:
 		return yieldWait
 	}
@@ -189,24 +243,36 @@ func earlier(a, b time.Time) time.Time {
 func (k *keeper) pursue(ctx context.Context, p peer.ID) {
 	var err error
 	if k.net.Connectedness(p) == network.Connected {
-		if err = k.join(p); err == nil {
-			k.met(p)
-		}
+		err = k.introduce(p)
 	} else {
 		err = k.reach(ctx, p)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.busy--
-	c := k.contacts[p]
-	if c == nil {
-		return
-	}
-	c.busy, c.failed = false, err != nil
+	c := k.contacts[p] // is there as long as it is busy
+	k.end(c)
+	c.failed = err != nil
 	// Also after a success: the contact is dropped once p is connected and in
 	// the list, and until then there is something to try again.
 	c.wait = min(max(2*c.wait, firstWait), k.longest(p))
 	c.next = time.Now().Add(c.wait/2 + rand.N(c.wait/2+1))
+}
+
+// introduce gets a connected peer into the failure detector's list.
+func (k *keeper) introduce(p peer.ID) error {
+	k.mu.Lock()
+	c, now := k.contacts[p], time.Now()
+	ask := k.view.ups() > 1 && (c.pokes < maxPokes || now.Before(k.exchange))
+	if ask {
+		c.pokes++
+	} else {
+		c.pokes, k.exchange = 0, now.Add(exchangeEvery)
+	}
+	k.mu.Unlock()
+	if ask {
+		return k.poke(p)
+	}
+	return k.join(p)
 }
 
 // longest is the greatest wait between two dials of p.

@@ -77,7 +77,7 @@ func New(cfg Config) (*Mesh, error) {
 	}
 	m.keeper = &keeper{
 		self: id.id, net: m.host.Network(), view: m.view, book: m.book, log: m.log,
-		dial: m.host.Connect, join: m.join, refuse: m.refused, met: m.met,
+		dial: m.host.Connect, join: m.join, poke: m.poke, refuse: m.refused,
 		wake: make(chan struct{}, 1), contacts: map[peer.ID]*contact{},
 	}
 	m.gossip = &gossip{self: id.id, view: m.view, slots: cfg.Slots, log: m.log, wake: make(chan struct{}, 1)}

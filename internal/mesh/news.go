@@ -31,13 +31,20 @@ type news struct {
 	view   *view
 	log    *slog.Logger
 	queue  *memberlist.TransmitLimitedQueue
+	poked  chan struct{} // somebody poked this node
 }
 
 // newsItem holds exactly one of its fields.
 type newsItem struct {
 	Farewell *protocol.Signed `cbor:"1,keyasint,omitempty"`
 	Admitted *rosterEntry     `cbor:"2,keyasint,omitempty"`
+	Poke     bool             `cbor:"3,keyasint,omitempty"`
 }
+
+// encodePoke asks its receiver to assert that it lives: the sender is
+// connected to it, and its failure detector does not have it. It is not
+// passed on.
+func encodePoke() []byte { return protocol.Encode(newsItem{Poke: true}) }
 
 // farewell tells a leaving member from a dying one. The boot ID keeps an old
 // one from meaning anything later.
@@ -48,7 +55,7 @@ type farewell struct {
 }
 
 func newNews(self peer.ID, r *roster, v *view, log *slog.Logger) *news {
-	return &news{self: self, roster: r, view: v, log: log, queue: &memberlist.TransmitLimitedQueue{
+	return &news{self: self, roster: r, view: v, log: log, poked: make(chan struct{}, 1), queue: &memberlist.TransmitLimitedQueue{
 		NumNodes: v.ups, RetransmitMult: newsRepeat,
 	}}
 }
@@ -97,6 +104,11 @@ func (n *news) receive(b []byte) {
 	}
 	fresh := false
 	switch {
+	case item.Poke:
+		select {
+		case n.poked <- struct{}{}:
+		default:
+		}
 	case item.Farewell != nil:
 		fresh = n.receiveFarewell(item.Farewell)
 	case item.Admitted != nil:

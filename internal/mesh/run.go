@@ -24,8 +24,8 @@ const (
 	findTime = 1500 * time.Millisecond
 	// findEvery is how often it checks.
 	findEvery = 20 * time.Millisecond
-	// readdressTime bounds telling the others of new addresses.
-	readdressTime = time.Second
+	// assertTime bounds telling the others that this node lives.
+	assertTime = time.Second
 	// protectTag keeps the connection manager away from members.
 	protectTag = "member"
 )
@@ -74,7 +74,8 @@ func (m *Mesh) serve(ctx context.Context) error {
 		return err
 	}
 	var wg sync.WaitGroup
-	for _, child := range []func(context.Context){m.keeper.run, m.gossip.run, m.tidy, m.find} {
+	tidy := func(ctx context.Context) { m.tidy(ctx, &p) }
+	for _, child := range []func(context.Context){m.keeper.run, m.gossip.run, m.find, tidy} {
 		wg.Go(func() { child(ctx) })
 	}
 	wg.Wait()
@@ -158,7 +159,7 @@ func (m *Mesh) save() error {
 }
 
 // tidy does what needs doing now and then.
-func (m *Mesh) tidy(ctx context.Context) {
+func (m *Mesh) tidy(ctx context.Context, p *parts) {
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
 	told := m.addrs()
@@ -169,39 +170,67 @@ func (m *Mesh) tidy(ctx context.Context) {
 		case <-tick.C:
 		}
 		m.view.review(time.Now())
+		p.wire.closeIdle(time.Now())
 		if err := m.save(); err != nil {
 			m.log.Warn("the node's memory of the mesh was not saved", "err", err)
 		}
-		if now := m.addrs(); !slices.EqualFunc(now, told, ma.Multiaddr.Equal) {
+		poked := false
+		select {
+		case <-m.news.poked:
+			poked = true
+		default:
+		}
+		if now := m.addrs(); poked || !slices.EqualFunc(now, told, ma.Multiaddr.Equal) {
 			told = now
-			if err := m.swim.UpdateNode(readdressTime); err != nil {
-				m.log.Debug("new addresses not told", "err", err)
-			}
+			m.assert(p)
 		}
 	}
 }
 
-// find makes the node ready: see Ready. A newcomer waits for met.
-func (m *Mesh) find(ctx context.Context) {
-	if m.id.newcomer {
-		return
+// assert tells the others that this node lives and where it is now.
+func (m *Mesh) assert(p *parts) {
+	if err := p.swim.UpdateNode(assertTime); err != nil {
+		m.log.Debug("the others may not have heard this node", "err", err)
 	}
+}
+
+// find makes the node ready: see Ready. Whichever side began the exchange of
+// membership, a newcomer is in once it is connected to somebody alive.
+func (m *Mesh) find(ctx context.Context) {
 	tick := time.NewTicker(findEvery)
 	defer tick.Stop()
 	late := time.After(findTime)
-	for !m.keeper.lonely() {
+	for !m.acquainted() {
+		alone := !m.id.newcomer && m.keeper.lonely()
 		select {
 		case <-ctx.Done():
 			return
-		case <-m.ready:
-			return
 		case <-late:
+			alone = !m.id.newcomer
+		case <-tick.C:
+		}
+		if alone {
 			m.becomeReady()
 			return
-		case <-tick.C:
+		}
+	}
+	if m.id.newcomer {
+		if err := m.dir.write(certFile, m.id.chain.Encode(), true); err != nil {
+			m.fail(err)
+			return
 		}
 	}
 	m.becomeReady()
+}
+
+// acquainted reports whether a live member is connected.
+func (m *Mesh) acquainted() bool {
+	for _, p := range m.view.live() {
+		if p != m.id.id && m.host.Network().Connectedness(p) == network.Connected {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *Mesh) becomeReady() {
@@ -224,7 +253,7 @@ func (m *Mesh) connected(_ network.Network, c network.Conn) {
 
 func (m *Mesh) disconnected(n network.Network, c network.Conn) {
 	if n.Connectedness(c.RemotePeer()) != network.Connected {
-		m.keeper.meet(c.RemotePeer())
+		m.keeper.lost(c.RemotePeer())
 	}
 }
 
@@ -236,24 +265,12 @@ func (m *Mesh) join(p peer.ID) error {
 	return nil
 }
 
-// met is called when this node and p have exchanged membership. At the first
-// time a newcomer is a member for good.
-func (m *Mesh) met(p peer.ID) {
-	if state, _ := m.view.state(p); state != StateAlive {
-		return
+// poke asks a connected peer to assert itself.
+func (m *Mesh) poke(p peer.ID) error {
+	if err := m.swim.SendToAddress(memberlist.Address{Addr: nowhereAddr, Name: p.String()}, encodePoke()); err != nil {
+		return fmt.Errorf("poking %s: %w", p, err)
 	}
-	select {
-	case <-m.ready:
-		return
-	default:
-	}
-	if m.id.newcomer {
-		if err := m.dir.write(certFile, m.id.chain.Encode(), true); err != nil {
-			m.fail(err)
-			return
-		}
-	}
-	m.becomeReady()
+	return nil
 }
 
 // refused is called when a member turned this node away. A newcomer gives up;

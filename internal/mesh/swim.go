@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
-	"strconv"
 	"strings"
 	"time"
 
@@ -53,7 +52,6 @@ func newSwim(m *Mesh, w *wire) (*memberlist.Memberlist, error) {
 	c.GossipInterval, c.PushPullInterval, c.TCPTimeout = gossipEvery, syncEvery, talkTime
 	c.EnableCompression = false // packets fit as they are
 	c.DisableTcpPings = true    // packets are on a connection already
-	c.HandoffQueueDepth = inbox
 	c.Logger = log.New(swimLog{m.log}, "", 0)
 	d := &delegate{m: m}
 	c.Delegate, c.Events, c.Alive, c.Ping = d, d, d, d
@@ -66,7 +64,7 @@ func newSwim(m *Mesh, w *wire) (*memberlist.Memberlist, error) {
 
 // swimName is how memberlist's Join wants a member named.
 func swimName(p peer.ID) string {
-	return p.String() + "/" + nowhere + ":" + strconv.Itoa(nowherePort)
+	return p.String() + "/" + nowhereAddr
 }
 
 // delegate is what the failure detector asks and tells. It is called with

@@ -22,8 +22,14 @@ const (
 	// packetQueue bounds the packets that wait for one peer. A late probe is
 	// worse than a lost one, so it is short.
 	packetQueue = 16
-	// packetTime bounds opening a stream and writing to it.
+	// packetTime bounds writing to a stream. Opening it may have to dial first,
+	// which takes dialTimeout: to give up early would waste half a handshake,
+	// and on a loaded machine make it later still.
 	packetTime = time.Second
+	// idleTime is after which an unused stream is closed. In a small mesh
+	// every member is probed more often; in a large one streams that wait for
+	// their next packet would cost more than opening them anew.
+	idleTime = 3 * time.Second
 	// maxPacket bounds a packet: memberlist fills up to 1,400 bytes.
 	maxPacket = 4 << 10
 	// inbox bounds packets that arrived and wait for memberlist.
@@ -40,6 +46,7 @@ const (
 const (
 	nowhere     = "127.0.0.1"
 	nowherePort = 1
+	nowhereAddr = "127.0.0.1:1"
 )
 
 // wire carries memberlist's packets and streams over the host's connections,
@@ -68,7 +75,8 @@ type wire struct {
 type outbound struct {
 	queue   [][]byte
 	sending bool
-	stream  network.Stream // the sending goroutine's
+	stream  network.Stream // the sending goroutine's while there is one
+	used    time.Time
 }
 
 // newWire ends when ctx does, or Shutdown is called.
@@ -130,7 +138,7 @@ func (w *wire) send(p peer.ID, out *outbound) {
 		batch := out.queue
 		out.queue = nil
 		if len(batch) == 0 || w.closed {
-			out.sending = false
+			out.sending, out.used = false, time.Now()
 			if out.stream == nil || w.closed {
 				delete(w.outs, p)
 			}
@@ -153,7 +161,7 @@ func (w *wire) send(p peer.ID, out *outbound) {
 func (w *wire) write(p peer.ID, out *outbound, batch [][]byte) error {
 	var frames []byte
 	if out.stream == nil {
-		ctx, cancel := context.WithTimeout(w.ctx, packetTime)
+		ctx, cancel := context.WithTimeout(w.ctx, dialTimeout)
 		s, err := w.host.NewStream(ctx, p, protocol.GossipProtocol)
 		cancel()
 		if err != nil {
@@ -256,6 +264,18 @@ func (w *wire) DialAddressTimeout(addr memberlist.Address, timeout time.Duration
 		return nil, fmt.Errorf("talking to %s: %w", p, err)
 	}
 	return talk{s}, nil
+}
+
+// closeIdle closes streams that nothing was sent on for a while.
+func (w *wire) closeIdle(now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for p, out := range w.outs {
+		if !out.sending && now.Sub(out.used) > idleTime {
+			_ = out.stream.Close() // does not wait
+			delete(w.outs, p)
+		}
+	}
 }
 
 // flush waits until nothing is queued, or ctx ends.
