@@ -155,7 +155,8 @@ func TestRefusals(t *testing.T) {
 	if _, err := net.Node(0).JobStatus(ctx, unknown); !errors.Is(err, node.ErrUnknownJob) {
 		t.Fatalf("an unknown job: %v", err)
 	}
-	if err := net.Node(0).Cat(ctx, unknown, &bytes.Buffer{}); !errors.Is(err, node.ErrNotFound) {
+	lost := protocol.NewCID(protocol.CodecRaw, []byte("no block"))
+	if err := net.Node(0).Cat(ctx, lost, &bytes.Buffer{}); !errors.Is(err, node.ErrNotFound) {
 		t.Fatalf("an unknown block: %v", err)
 	}
 }
