@@ -35,14 +35,15 @@ type loop struct {
 	events chan func(now time.Time)
 	done   chan struct{} // closed when run has returned
 
-	worker  *scheduler.Worker
-	courier *scheduler.Courier
-	jobs    map[protocol.CID]*job
-	running map[protocol.CID]map[protocol.Key]context.CancelFunc
-	nodes   []scheduler.Node
-	inbox   []protocol.Message // this node's messages to itself
-	pinged  time.Time
-	load    [2]int
+	worker    *scheduler.Worker
+	courier   *scheduler.Courier
+	jobs      map[protocol.CID]*job
+	running   map[protocol.CID]map[protocol.Key]context.CancelFunc
+	nodes     []scheduler.Node
+	inbox     []protocol.Message // this node's messages to itself
+	pinged    time.Time
+	refreshed time.Time // when nodes was last brought up to date
+	load      [2]int
 }
 
 // job is what this node knows of a job.
@@ -146,8 +147,10 @@ func (l *loop) tick(now time.Time) time.Duration {
 	if now.Sub(l.pinged) >= protocol.PingEvery {
 		l.pinged = now
 		l.ping()
-		l.refresh(now)
 		l.report()
+	}
+	if active && now.Sub(l.refreshed) >= restEvery {
+		l.refresh(now)
 	}
 	l.drain(now)
 	if active || l.courier.Waiting() > 0 {
@@ -191,6 +194,7 @@ func (l *loop) stewardsOf(id protocol.CID) []peer.ID {
 // refresh tells every running job's steward who lives and how loaded they
 // say they are.
 func (l *loop) refresh(now time.Time) {
+	l.refreshed = now
 	l.nodes = l.n.liveNodes()
 	for _, id := range l.jobIDs() {
 		if j := l.jobs[id]; !j.ended {
@@ -269,8 +273,8 @@ func (l *loop) learn(now time.Time, id protocol.CID, m *protocol.Manifest, bytes
 	j := &job{plan: plan, bytes: bytes, checking: map[protocol.Key]bool{}}
 	j.steward = scheduler.NewSteward(plan, l.n.id, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
 	l.jobs[id] = j
-	if len(l.nodes) == 0 {
-		l.nodes = l.n.liveNodes()
+	if now.Sub(l.refreshed) >= restEvery {
+		l.refresh(now)
 	}
 	l.perform(now, j.steward.SetNodes(now, l.nodes))
 	return j
