@@ -109,6 +109,7 @@ func TestFetchRange(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
+	ok(t, b.x.FetchRange(timely(t), "", 0, 0, sha256.Sum256(nil), nil, &out))
 	err := b.x.FetchRange(timely(t), file, 0, 10, protocol.Digest{}, sources, &out)
 	if !errors.Is(err, ErrUnavailable) || out.Len() > 0 {
 		t.Fatalf("got %v and %d bytes", err, out.Len())
