@@ -251,6 +251,18 @@ func (n *Node) holdAt(ctx context.Context, targets []peer.ID, copies int, q *pro
 type taskInputs struct{ n *Node }
 
 func (t taskInputs) Getter(in []protocol.Input) storage.Getter {
+	named := namedHolders(in)
+	return t.n.exchange.Getter(func(context.Context, protocol.CID) []peer.ID { return t.n.sources(named) })
+}
+
+func (t taskInputs) Prefetch(ctx context.Context, blocks []protocol.CID, in []protocol.Input) {
+	if err := t.n.exchange.FetchBlocks(ctx, blocks, t.n.sources(namedHolders(in))); err != nil {
+		t.n.log.Debug("blocks not prefetched", "error", err)
+	}
+}
+
+// namedHolders are the holders that inputs name, each once.
+func namedHolders(in []protocol.Input) []peer.ID {
 	var named []peer.ID
 	for _, i := range in {
 		for _, id := range i.Holders {
@@ -259,7 +271,7 @@ func (t taskInputs) Getter(in []protocol.Input) storage.Getter {
 			}
 		}
 	}
-	return t.n.exchange.Getter(func(context.Context, protocol.CID) []peer.ID { return t.n.sources(named) })
+	return named
 }
 
 func (t taskInputs) Range(ctx context.Context, file protocol.CID, offset, length int64, sum protocol.Digest, in protocol.Input, w io.Writer) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"container/list"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -36,16 +37,24 @@ const (
 // the one goroutine that runs tasks.
 type wasmRunner struct {
 	runtime wazero.Runtime
+	files   map[fileKey]moduleKey // what the files seen before hold
 	modules map[moduleKey]*list.Element
 	recent  *list.List // of *module, the last used in front
 }
 
-// moduleKey tells one content of a file from another.
-type moduleKey struct {
+// maxFiles bounds the files whose content is remembered: each node of a
+// process has a file of its own for the same module.
+const maxFiles = 1024
+
+// fileKey tells one content of a file from another.
+type fileKey struct {
 	path  string
 	size  int64
 	mtime int64
 }
+
+// moduleKey is the hash of a module.
+type moduleKey [sha256.Size]byte
 
 type module struct {
 	key      moduleKey
@@ -64,7 +73,7 @@ func newWasmRunner(cache string) (*wasmRunner, error) {
 	if _, err := wasi_snapshot_preview1.Instantiate(context.Background(), r); err != nil {
 		return nil, err
 	}
-	return &wasmRunner{runtime: r, modules: map[moduleKey]*list.Element{}, recent: list.New()}, nil
+	return &wasmRunner{runtime: r, files: map[fileKey]moduleKey{}, modules: map[moduleKey]*list.Element{}, recent: list.New()}, nil
 }
 
 // load returns the module at path compiled.
@@ -77,10 +86,9 @@ func (w *wasmRunner) load(ctx context.Context, path string) (wazero.CompiledModu
 	if err != nil {
 		return fail(protocol.FailHost, "reading the module: %v", err)
 	}
-	key := moduleKey{path, info.Size(), info.ModTime().UnixNano()}
-	if e := w.modules[key]; e != nil {
-		w.recent.MoveToFront(e)
-		return e.Value.(*module).compiled, nil
+	file := fileKey{path, info.Size(), info.ModTime().UnixNano()}
+	if c := w.known(w.files[file]); c != nil {
+		return c, nil
 	}
 	if info.Size() > maxModule {
 		return fail(protocol.FailLoad, "%v", fmt.Errorf("the module has %d bytes, at most %d are allowed", info.Size(), maxModule))
@@ -88,6 +96,14 @@ func (w *wasmRunner) load(ctx context.Context, path string) (wazero.CompiledModu
 	binary, err := os.ReadFile(path)
 	if err != nil {
 		return fail(protocol.FailHost, "reading the module: %v", err)
+	}
+	key := moduleKey(sha256.Sum256(binary))
+	if len(w.files) >= maxFiles {
+		clear(w.files)
+	}
+	w.files[file] = key
+	if c := w.known(key); c != nil {
+		return c, nil
 	}
 	begun := time.Now()
 	compiled, err := w.runtime.CompileModule(experimental.WithCompilationWorkers(ctx, runtime.NumCPU()), binary)
@@ -99,6 +115,16 @@ func (w *wasmRunner) load(ctx context.Context, path string) (wazero.CompiledModu
 	}
 	w.keep(&module{key, compiled})
 	return compiled, nil
+}
+
+// known returns a module that is compiled already, or nil.
+func (w *wasmRunner) known(key moduleKey) wazero.CompiledModule {
+	e := w.modules[key]
+	if e == nil {
+		return nil
+	}
+	w.recent.MoveToFront(e)
+	return e.Value.(*module).compiled
 }
 
 func (w *wasmRunner) keep(m *module) {

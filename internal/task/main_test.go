@@ -71,6 +71,8 @@ func (b *blocks) forget(c protocol.CID) {
 
 func (b *blocks) Getter([]protocol.Input) storage.Getter { return b }
 
+func (b *blocks) Prefetch(context.Context, []protocol.CID, []protocol.Input) {}
+
 func (b *blocks) Range(ctx context.Context, file protocol.CID, offset, length int64, sum protocol.Digest, _ protocol.Input, w io.Writer) error {
 	f, err := storage.NewFile(ctx, b, file)
 	if err != nil {

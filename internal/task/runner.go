@@ -35,6 +35,9 @@ type Inputs interface {
 	// Range writes exactly the given bytes of a file to w and fails unless
 	// they hash to sum. It looks where Getter looks.
 	Range(ctx context.Context, file protocol.CID, offset, length int64, sum protocol.Digest, in protocol.Input, w io.Writer) error
+	// Prefetch brings blocks here that Getter is about to be asked for. What
+	// it cannot bring, Getter will say.
+	Prefetch(ctx context.Context, blocks []protocol.CID, in []protocol.Input)
 }
 
 // Guests runs programs outside this process; guest.Pool does.

@@ -21,6 +21,7 @@ func (t *running) mapSplit(ctx context.Context) (Output, error) {
 	if err != nil {
 		return Output{}, t.get.failure(splits, err)
 	}
+	t.r.cfg.Inputs.Prefetch(ctx, smallFiles(ranges), t.w.Inputs)
 	root := splits // to name where a malformed file has no name of its own
 	if len(ranges) > 0 {
 		root = ranges[0].File
@@ -39,6 +40,18 @@ func (t *running) mapSplit(ctx context.Context) (Output, error) {
 		return Output{}, err
 	}
 	return t.shuffle(ctx, from, sorter.Partitions())
+}
+
+// smallFiles are the files of a split that are one block each: to ask for
+// them one by one would cost a round trip each.
+func smallFiles(ranges []protocol.Range) []protocol.CID {
+	var out []protocol.CID
+	for _, r := range ranges {
+		if r.File.Codec() == protocol.CodecRaw {
+			out = append(out, r.File)
+		}
+	}
+	return out
 }
 
 // store runs the stage's program over in and stores what it prints as a file.
