@@ -19,7 +19,26 @@ import (
 func TestMain(m *testing.M) {
 	ServeIfChild()
 	servePoolIfAsked()
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if dir, err := sharedDir(); err == nil {
+			os.RemoveAll(dir)
+		}
+		os.Exit(code)
+	}))
+}
+
+// sharedDir is the pools' folder of tests with a Go guest, so that it is
+// compiled once: that takes the race detector ten seconds.
+var sharedDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "guest-test-") })
+
+// newGoPool is a test pool for goProgram.
+func newGoPool(t testing.TB, size int) *Pool {
+	t.Helper()
+	dir, err := sharedDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newTestPool(t, Config{Size: size, Dir: dir})
 }
 
 // newTestPool is a pool with a folder of its own that is closed with the test.

@@ -39,7 +39,6 @@ func TestKilledNodeLeavesNoProcess(t *testing.T) {
 	for _, c := range []struct{ name, command, module string }{
 		{name: "command", command: "setsid sleep 1000 & sleep 1000 & echo started; sleep 1000"},
 		{name: "endless module", module: moduleFile(t, assemble(assembly{code: []byte{0x03, 0x40, 0x0c, 0, 0x0b}}))},
-		{name: "endless Go guest", module: goProgram(t)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

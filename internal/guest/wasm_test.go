@@ -12,7 +12,7 @@ import (
 )
 
 func TestGoGuest(t *testing.T) {
-	p := newTestPool(t, Config{Size: 1})
+	p := newGoPool(t, 1)
 	program := Program{Kind: protocol.Wasm, Module: goProgram(t)}
 	big := strings.Repeat("0123456789abcde\n", 1<<18) // 4 MiB
 	for _, c := range []struct {
@@ -56,7 +56,7 @@ func TestGoGuest(t *testing.T) {
 }
 
 func TestGoGuestIsDeterministic(t *testing.T) {
-	p := newTestPool(t, Config{Size: 2})
+	p := newGoPool(t, 2)
 	program := Program{Kind: protocol.Wasm, Module: goProgram(t)}
 	runSeed := func(seed byte) string {
 		r := runWith(t, p, Run{Program: program, Seed: [32]byte{seed}}, "random\n")
@@ -81,7 +81,7 @@ func TestGoGuestSeesItsFilesOnly(t *testing.T) {
 	if err := os.WriteFile(path, []byte("content"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := newTestPool(t, Config{Size: 1})
+	p := newGoPool(t, 1)
 	program := Program{Kind: protocol.Wasm, Module: goProgram(t),
 		Files: []File{{Name: "b.txt", Path: path}, {Name: "a.sh", Path: path, Exec: true}}}
 	for _, c := range []struct{ in, want string }{
@@ -102,7 +102,7 @@ func TestGoGuestSeesItsFilesOnly(t *testing.T) {
 }
 
 func TestLogKeepsBothEnds(t *testing.T) {
-	p := newTestPool(t, Config{Size: 1})
+	p := newGoPool(t, 1)
 	r := runWith(t, p, Run{Program: Program{Kind: protocol.Wasm, Module: goProgram(t)}, Limits: Limits{Log: 1000}}, "log\n")
 	wantKind(t, r, "")
 	log := string(r.Log)
@@ -112,7 +112,7 @@ func TestLogKeepsBothEnds(t *testing.T) {
 }
 
 func TestCancelKillsGuest(t *testing.T) {
-	p := newTestPool(t, Config{Size: 1})
+	p := newGoPool(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	in := &onRead{Reader: strings.NewReader("spin\n"), at: 2, do: cancel}
