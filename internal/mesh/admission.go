@@ -66,9 +66,16 @@ type reply struct {
 
 // gate decides who is let in.
 type gate struct {
-	self  hello
-	admit func(p peer.ID, chain []byte) error
+	self      hello
+	admit     func(p peer.ID, chain []byte) error
+	connected func(p peer.ID) bool
 }
+
+// errConnected ends a dial that was overtaken by the other side's: two dials
+// at once would leave two connections, for good. Only the dialer may end one,
+// since a listener cannot tell a second connection from a restarted peer's
+// first.
+var errConnected = errors.New("connected meanwhile")
 
 // admission is the TLS transport with an exchange of certificate chains right
 // after its handshake, inside the secured connection. No muxer runs before it,
@@ -125,6 +132,9 @@ func (a *admission) exchange(ctx context.Context, conn sec.SecureConn, side func
 
 // present is the dialer's side.
 func (g *gate) present(conn net.Conn, p peer.ID) error {
+	if g.connected(p) {
+		return errConnected
+	}
 	if err := writeAdmission(conn, g.self); err != nil {
 		return err
 	}
@@ -136,6 +146,9 @@ func (g *gate) present(conn net.Conn, p peer.ID) error {
 		return err
 	}
 	err := g.judge(p, r.Hello)
+	if err == nil && g.connected(p) {
+		return errConnected
+	}
 	if werr := writeAdmission(conn, verdictOf(err)); err == nil {
 		err = werr
 	}

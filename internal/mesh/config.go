@@ -39,7 +39,8 @@ type Config struct {
 	NoDHTRefresh bool
 	// RegionLimit is how many members the failure detector takes on; 256.
 	RegionLimit int
-	// WAN chooses slower probes for members far apart.
+	// WAN chooses slower probes: for members far apart, and for many nodes in
+	// one process, which answer late when the machine is busy.
 	WAN bool
 	// Logger; discards.
 	Logger *slog.Logger

@@ -33,6 +33,8 @@ const (
 	// the other one, so that they seldom end up with two connections. A dead
 	// peer costs this much before it is suspected.
 	yieldWait = 100 * time.Millisecond
+	// greetWait is the same for a first acquaintance, which is not urgent.
+	greetWait = 3 * time.Second
 	// joinWait is how long a connected member that the failure detector does
 	// not take for alive has to turn up by itself, through gossip.
 	joinWait = time.Second
@@ -173,7 +175,7 @@ func (k *keeper) plan(now time.Time) (due []peer.ID, next time.Time) {
 			k.contacts[p] = c
 		}
 		if c.next.IsZero() {
-			c.next = now.Add(k.headStart(p, connected))
+			c.next = now.Add(k.headStart(p, connected, c.known))
 		}
 		switch {
 		case c.busy:
@@ -220,14 +222,16 @@ func (k *keeper) forget(peers map[peer.ID]bool) {
 
 // headStart is how long this node leaves a new task to the other side, or to
 // gossip. A node that is alone joins the first that it reaches.
-func (k *keeper) headStart(p peer.ID, connected bool) time.Duration {
+func (k *keeper) headStart(p peer.ID, connected, known bool) time.Duration {
 	switch {
 	case connected && k.view.ups() > 1:
 		return joinWait
 	case connected:
 		return 0
-	case k.self > p && k.settled:
+	case k.self > p && k.settled && known:
 		return yieldWait
+	case k.self > p && k.settled:
+		return greetWait
 	}
 	return 0
 }
@@ -307,6 +311,9 @@ func (k *keeper) reach(ctx context.Context, p peer.ID) error {
 		s.Backoff().Clear(p) // the waits are this keeper's
 	}
 	err := k.dial(ctx, info)
+	if k.net.Connectedness(p) == network.Connected {
+		return nil
+	}
 	if err == nil || errors.Is(ctx.Err(), context.Canceled) {
 		return err
 	}
@@ -315,7 +322,7 @@ func (k *keeper) reach(ctx context.Context, p peer.ID) error {
 		k.refuse(refused)
 		return err
 	}
-	if k.net.Connectedness(p) != network.Connected && k.view.becomeSuspect(p) {
+	if k.view.becomeSuspect(p) {
 		k.log.Info("member suspected, its connection closed and it cannot be dialed", "peer", p, "err", err)
 	}
 	k.lament(p, err)

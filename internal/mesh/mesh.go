@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/memberlist"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
@@ -71,7 +72,10 @@ func New(cfg Config) (*Mesh, error) {
 	if err := m.remember(now); err != nil {
 		return nil, err
 	}
-	m.host, err = newHost(cfg, id, &gate{self: hello{Mesh: id.mesh, Chain: id.chain.Encode()}, admit: m.admit})
+	m.host, err = newHost(cfg, id, &gate{
+		self: hello{Mesh: id.mesh, Chain: id.chain.Encode()}, admit: m.admit,
+		connected: func(p peer.ID) bool { return m.host.Network().Connectedness(p) == network.Connected },
+	})
 	if err != nil {
 		return nil, err
 	}

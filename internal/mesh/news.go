@@ -85,15 +85,17 @@ func (n *news) admitted(p peer.ID, chain []byte) {
 	n.spread(newsItem{Admitted: &rosterEntry{Peer: p, Chain: chain}})
 }
 
-// goodbye tells the others that this node leaves.
-func (n *news) goodbye(key crypto.PrivKey, boot uint64) error {
+// goodbye tells the others that this node leaves. It returns what to send to
+// those that are connected: gossip alone may miss some before it is gone.
+func (n *news) goodbye(key crypto.PrivKey, boot uint64) ([]byte, error) {
 	body := protocol.Encode(farewell{Peer: n.self, Boot: boot})
 	sig, err := key.Sign(append([]byte(farewellDomain), body...))
 	if err != nil {
-		return fmt.Errorf("signing the farewell: %w", err)
+		return nil, fmt.Errorf("signing the farewell: %w", err)
 	}
-	n.spread(newsItem{Farewell: &protocol.Signed{Body: body, Sig: sig}})
-	return nil
+	item := newsItem{Farewell: &protocol.Signed{Body: body, Sig: sig}}
+	n.spread(item)
+	return protocol.Encode(item), nil
 }
 
 // receive takes in what another member passed on.

@@ -141,8 +141,14 @@ func (m *Mesh) leave(p *parts) error {
 	if killed {
 		return nil
 	}
-	if err := m.news.goodbye(m.id.key, m.cfg.Boot); err != nil {
+	farewell, err := m.news.goodbye(m.id.key, m.cfg.Boot)
+	if err != nil {
 		m.log.Warn("left without a word", "err", err)
+	}
+	for _, other := range m.host.Network().Peers() {
+		if err := m.tell(other, farewell); err != nil {
+			m.log.Debug("farewell not sent", "err", err)
+		}
 	}
 	if err := p.swim.Leave(leaveTime); err != nil {
 		m.log.Debug("the others may not know that this node left", "err", err)
@@ -266,9 +272,12 @@ func (m *Mesh) join(p peer.ID) error {
 }
 
 // poke asks a connected peer to assert itself.
-func (m *Mesh) poke(p peer.ID) error {
-	if err := m.swim.SendToAddress(memberlist.Address{Addr: nowhereAddr, Name: p.String()}, encodePoke()); err != nil {
-		return fmt.Errorf("poking %s: %w", p, err)
+func (m *Mesh) poke(p peer.ID) error { return m.tell(p, encodePoke()) }
+
+// tell sends p a piece of news, which may get lost.
+func (m *Mesh) tell(p peer.ID, b []byte) error {
+	if err := m.swim.SendToAddress(memberlist.Address{Addr: nowhereAddr, Name: p.String()}, b); err != nil {
+		return fmt.Errorf("telling %s: %w", p, err)
 	}
 	return nil
 }

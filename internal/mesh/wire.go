@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -30,6 +31,9 @@ const (
 	// every member is probed more often; in a large one streams that wait for
 	// their next packet would cost more than opening them anew.
 	idleTime = 3 * time.Second
+	// yieldDial is how long the peer with the greater ID waits before it dials
+	// for a packet.
+	yieldDial = 500 * time.Millisecond
 	// maxPacket bounds a packet: memberlist fills up to 1,400 bytes.
 	maxPacket = 4 << 10
 	// inbox bounds packets that arrived and wait for memberlist.
@@ -148,7 +152,7 @@ func (w *wire) send(p peer.ID, out *outbound) {
 		w.mu.Unlock()
 		fresh := out.stream == nil
 		err := w.write(p, out, batch)
-		if err != nil && !fresh {
+		if err != nil && (!fresh || errors.Is(err, errConnected)) {
 			err = w.write(p, out, batch) // the stream may have died long ago
 		}
 		if err != nil {
@@ -162,6 +166,7 @@ func (w *wire) write(p peer.ID, out *outbound, batch [][]byte) error {
 	var frames []byte
 	if out.stream == nil {
 		ctx, cancel := context.WithTimeout(w.ctx, dialTimeout)
+		w.yield(ctx, p)
 		s, err := w.host.NewStream(ctx, p, protocol.GossipProtocol)
 		cancel()
 		if err != nil {
@@ -182,6 +187,26 @@ func (w *wire) write(p peer.ID, out *outbound, batch [][]byte) error {
 		out.stream = nil
 	}
 	return err
+}
+
+// yield leaves the first dial to the peer with the lesser ID for a moment, so
+// that two who get acquainted end up with one connection.
+func (w *wire) yield(ctx context.Context, p peer.ID) {
+	if w.host.ID() < p {
+		return
+	}
+	tick := time.NewTicker(yieldWait / 4)
+	defer tick.Stop()
+	end := time.After(yieldDial)
+	for w.host.Network().Connectedness(p) != network.Connected {
+		select {
+		case <-tick.C:
+		case <-end:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // accept serves a stream that a member opened.
