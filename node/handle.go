@@ -196,7 +196,7 @@ func (n *Node) learn(ctx context.Context, id protocol.CID, doc []byte) error {
 	kept := n.keptLedger(ctx, id)
 	ok := n.loop.do(ctx, func(now time.Time) {
 		if l := n.loop; l.jobs[id] == nil {
-			j := l.learn(now, id, m, n.inputBytes(ctx, m))
+			j := l.learn(now, id, m)
 			l.add(now, j, kept)
 		}
 	})

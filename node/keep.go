@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/meshnode/meshnode/protocol"
-	"github.com/meshnode/meshnode/storage"
 )
 
 // What a node keeps of a job beside its blocks: its receipts and facts, each
@@ -75,14 +74,4 @@ func (n *Node) loadJobs(ctx context.Context) {
 			n.log.Info("job on disk not taken up", "job", id, "error", err)
 		}
 	}
-}
-
-// inputBytes is the size of a job's inputs, or 0 when its split table is not
-// here.
-func (n *Node) inputBytes(ctx context.Context, m *protocol.Manifest) int64 {
-	var t protocol.SplitTable
-	if err := storage.GetDoc(ctx, n.store, m.Splits, &t); err != nil {
-		return 0
-	}
-	return t.Bytes
 }

@@ -50,7 +50,6 @@ type loop struct {
 type job struct {
 	plan      *scheduler.Plan
 	steward   *scheduler.Steward
-	bytes     int64     // of its inputs
 	announced time.Time // when its stewards were last told what is known here
 	ended     bool      // its end has been acted upon
 	settling  bool
@@ -264,13 +263,13 @@ func (l *loop) send(to peer.ID, m protocol.Message) {
 }
 
 // learn makes a job known here, with what this node's disk has of it.
-func (l *loop) learn(now time.Time, id protocol.CID, m *protocol.Manifest, bytes int64) *job {
+func (l *loop) learn(now time.Time, id protocol.CID, m *protocol.Manifest) *job {
 	if j := l.jobs[id]; j != nil {
 		return j
 	}
 	l.evict()
 	plan := scheduler.NewPlan(id, m)
-	j := &job{plan: plan, bytes: bytes, checking: map[protocol.Key]bool{}}
+	j := &job{plan: plan, checking: map[protocol.Key]bool{}}
 	j.steward = scheduler.NewSteward(plan, l.n.id, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
 	l.jobs[id] = j
 	if now.Sub(l.refreshed) >= restEvery {

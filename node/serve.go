@@ -158,10 +158,9 @@ func (n *Node) localState(ctx context.Context, id protocol.CID) *protocol.JobSta
 
 func (l *loop) stateOf(now time.Time, j *job) protocol.JobState {
 	st := j.steward.State(now)
-	st.Bytes = j.bytes
-	if first := j.plan.Manifest.Stages[0].Tasks; first > 0 {
-		st.BytesDone = j.bytes * int64(j.plan.StageDone(0)) / int64(first)
-	}
+	m := j.plan.Manifest
+	st.Bytes = m.Bytes
+	st.BytesDone = int64(float64(m.Bytes) * float64(j.plan.StageDone(0)) / float64(m.Stages[0].Tasks))
 	return st
 }
 

@@ -114,7 +114,9 @@ func (n *Node) manifest(ctx context.Context, spec JobSpec, progress Progress) (*
 		return nil, fmt.Errorf("planning the splits: %w", err)
 	}
 	chain.Splits = t.Count
-	return n.describe(spec, chain, inputs, table), nil
+	m := n.describe(spec, chain, inputs, table)
+	m.Bytes = t.Bytes
+	return m, nil
 }
 
 func (n *Node) describe(spec JobSpec, chain scheduler.Chain, inputs []protocol.CID, table protocol.CID) *protocol.Manifest {

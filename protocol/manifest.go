@@ -38,6 +38,7 @@ type Manifest struct {
 	Name      string    `cbor:"name"`
 	Inputs    []CID     `cbor:"inputs"` // roots that the job references
 	Splits    CID       `cbor:"splits"` // the table of what each first task reads
+	Bytes     int64     `cbor:"bytes"`  // of all inputs, for people
 	Stages    []Stage   `cbor:"stages"`
 	Copies    int       `cbor:"copies"`
 	Mode      Mode      `cbor:"mode"`
@@ -196,7 +197,7 @@ func (m *Manifest) check() error {
 		return bad("limits %+v", m.Limits)
 	case m.KeepUntil.Before(m.RunUntil) || m.RunUntil.Before(m.Created):
 		return bad("its times are out of order")
-	case !m.Splits.Defined():
+	case !m.Splits.Defined() || m.Bytes < 0:
 		return bad("no split table")
 	case slices.Contains(m.Inputs, ""):
 		return bad("an input without a CID")

@@ -240,8 +240,8 @@ func (t *Net) Close() error {
 		var wg sync.WaitGroup
 		errs := make([]error, len(t.nodes))
 		for i, m := range t.nodes {
-			if m != nil {
-				wg.Go(func() { errs[i] = m.node.Close() })
+			if m != nil { // all go at once: there is nobody to say goodbye to
+				wg.Go(func() { m.node.Kill(); errs[i] = m.node.Close() })
 			}
 		}
 		wg.Wait()
