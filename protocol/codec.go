@@ -14,9 +14,15 @@ import (
 var ErrTooLarge = errors.New("message too large")
 
 // encoding is RFC 8949's core deterministic encoding: equal values give equal
-// bytes, so documents can be named by their hash. Times travel in whole
-// seconds.
-var encoding = must(cbor.CoreDetEncOptions().EncMode())
+// bytes, so documents can be named by their hash. Times travel in
+// microseconds.
+var encoding = must(encodingOptions().EncMode())
+
+func encodingOptions() cbor.EncOptions {
+	o := cbor.CoreDetEncOptions()
+	o.Time = cbor.TimeUnixMicro // jobs of a few milliseconds have a length too
+	return o
+}
 
 // decoding refuses what a well-meaning peer never sends: duplicate keys, deep
 // nesting, indefinite lengths and huge collections.

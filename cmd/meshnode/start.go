@@ -95,7 +95,7 @@ func runStart(ctx context.Context, a *app, o *startOptions, out io.Writer) error
 	if err != nil {
 		return err
 	}
-	o.config.Dir = dir
+	o.config.Dir, o.config.Version = dir, readBuild().Version
 	o.config.Join = strings.TrimSpace(o.config.Join)
 	o.config.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: o.logLevel}))
 	n, err := node.New(o.config)

@@ -197,7 +197,6 @@ func (g *gossip) announce(l Load) {
 	if same {
 		return
 	}
-	g.view.report(g.self, l, l.Seq, time.Time{})
 	select {
 	case g.wake <- struct{}{}:
 	default:

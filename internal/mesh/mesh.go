@@ -169,6 +169,11 @@ func (m *Mesh) meta() meta {
 // last ten minutes too, sorted by ID.
 func (m *Mesh) Members() []Member {
 	out := m.view.members()
+	for i := range out {
+		if out[i].Self {
+			out[i].Load = m.gossip.latest().clone()
+		}
+	}
 	if !slices.ContainsFunc(out, func(x Member) bool { return x.Self }) {
 		out = append(out, Member{
 			ID: m.id.id, Name: m.cfg.Name, State: StateAlive, Self: true, Addrs: m.Addrs(), Version: m.cfg.Version,
