@@ -63,7 +63,7 @@ cancelled. Ctrl-C ends the waiting, not the job.`,
 			return hinted(err, "the job goes on; wait again with: "+a.self()+" job wait "+job.String())
 		}
 		if asJSON && st.Job.Defined() {
-			return errors.Join(err, printJSON(cmd.OutOrStdout(), local.Document(st)))
+			return errors.Join(err, printJSON(cmd.OutOrStdout(), st))
 		}
 		return err
 	})

@@ -38,11 +38,7 @@ func newJobList(a *app) *cobra.Command {
 			if !asJSON {
 				return printTable(cmd.OutOrStdout(), jobRows(jobs))
 			}
-			all := make([]any, 0, len(jobs))
-			for _, st := range jobs {
-				all = append(all, local.Document(st))
-			}
-			return printJSON(cmd.OutOrStdout(), all)
+			return printJSON(cmd.OutOrStdout(), jobs)
 		},
 	}
 	jsonFlag(cmd, &asJSON)
@@ -78,7 +74,7 @@ are), final, failed or cancelled.`,
 			return err
 		}
 		if asJSON {
-			return printJSON(cmd.OutOrStdout(), local.Document(st))
+			return printJSON(cmd.OutOrStdout(), st)
 		}
 		peers, err := c.Peers(ctx)
 		if err != nil {

@@ -210,7 +210,7 @@ func (o *runOptions) report(a *app, st node.JobStatus, failed error, stdout io.W
 	if o.out.path == "" {
 		to = stderr
 	}
-	if err := printJSONLine(to, local.Document(st)); err != nil {
+	if err := printJSONLine(to, st); err != nil {
 		return errors.Join(failed, err)
 	}
 	if failed != nil {

@@ -74,50 +74,33 @@ func IsCID(input string) bool {
 
 // Jobs are the jobs that live members know, newest first.
 func (c *Client) Jobs(ctx context.Context) ([]node.JobStatus, error) {
-	var all []wireStatus
-	if err := c.call(ctx, http.MethodGet, "/v1/jobs", nil, &all); err != nil {
-		return nil, err
-	}
-	jobs := make([]node.JobStatus, 0, len(all))
-	for _, st := range all {
-		job, err := st.status()
-		if err != nil {
-			return nil, err
-		}
-		jobs = append(jobs, job)
-	}
-	return jobs, nil
+	var all []node.JobStatus
+	err := c.call(ctx, http.MethodGet, "/v1/jobs", nil, &all)
+	return all, err
 }
 
 // JobStatus is how far the job is.
 func (c *Client) JobStatus(ctx context.Context, job protocol.CID) (node.JobStatus, error) {
-	var st wireStatus
-	if err := c.call(ctx, http.MethodGet, jobPath(job, ""), nil, &st); err != nil {
-		return node.JobStatus{}, err
-	}
-	return st.status()
+	var st node.JobStatus
+	err := c.call(ctx, http.MethodGet, jobPath(job, ""), nil, &st)
+	return st, err
 }
 
 // Wait returns when the job has ended; report, which may be nil, is called with
 // the latest state, up to 20 times a second.
 func (c *Client) Wait(ctx context.Context, job protocol.CID, report func(node.JobStatus)) (node.JobStatus, error) {
-	var last wireStatus
+	var last node.JobStatus
 	err := c.stream(ctx, http.MethodGet, jobPath(job, "/wait"), nil, func(b json.RawMessage) error {
-		var seen wireStatus
+		var seen node.JobStatus
 		if err := json.Unmarshal(b, &seen); err != nil {
 			return err
 		}
-		st, err := seen.status()
-		if err == nil && report != nil {
-			report(st)
+		if report != nil {
+			report(seen)
 		}
-		return err
+		return nil
 	}, &last)
-	if err != nil {
-		st, _ := last.status() // what is known of a job that failed
-		return st, err
-	}
-	return last.status()
+	return last, err
 }
 
 // Result writes the job's result to w.
@@ -140,11 +123,11 @@ func (c *Client) ResultParts(ctx context.Context, job protocol.CID, path string)
 // the call and is returned.
 func (c *Client) Logs(ctx context.Context, job protocol.CID, each func(node.LogEntry) error) error {
 	return c.stream(ctx, http.MethodGet, jobPath(job, "/logs"), nil, func(b json.RawMessage) error {
-		var e wireEntry
+		var e node.LogEntry
 		if err := json.Unmarshal(b, &e); err != nil {
 			return err
 		}
-		return each(e.entry())
+		return each(e)
 	}, nil)
 }
 

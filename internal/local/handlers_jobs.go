@@ -48,11 +48,10 @@ func checkSpec(spec node.JobSpec) error {
 
 func (s *Server) jobs(w http.ResponseWriter, r *http.Request) {
 	jobs, err := s.node.Jobs(r.Context())
-	all := make([]wireStatus, 0, len(jobs))
-	for _, st := range jobs {
-		all = append(all, toWireStatus(st))
+	if jobs == nil {
+		jobs = []node.JobStatus{} // an empty list, not null
 	}
-	reply(w, r, all, err)
+	reply(w, r, jobs, err)
 }
 
 func (s *Server) jobStatus(w http.ResponseWriter, r *http.Request) {
@@ -62,7 +61,7 @@ func (s *Server) jobStatus(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	st, err := s.node.JobStatus(r.Context(), job)
-	reply(w, r, toWireStatus(st), err)
+	reply(w, r, st, err)
 }
 
 func (s *Server) wait(w http.ResponseWriter, r *http.Request) {
@@ -71,9 +70,8 @@ func (s *Server) wait(w http.ResponseWriter, r *http.Request) {
 		fail(w, r, err)
 		return
 	}
-	stream(w, r, func(ctx context.Context, report func(wireStatus)) (any, error) {
-		st, err := s.node.Wait(ctx, job, func(st node.JobStatus) { report(toWireStatus(st)) })
-		return toWireStatus(st), err
+	stream(w, r, func(ctx context.Context, report func(node.JobStatus)) (any, error) {
+		return s.node.Wait(ctx, job, report)
 	})
 }
 
@@ -112,7 +110,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 	}
 	lines := newLineWriter(w)
 	err = s.node.Logs(r.Context(), job, func(e node.LogEntry) error {
-		return lines.report(toWireEntry(e))
+		return lines.report(e)
 	})
 	if err != nil && !lines.began {
 		fail(w, r, err)

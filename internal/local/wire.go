@@ -2,12 +2,8 @@ package local
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/peer"
-
-	"github.com/meshnode/meshnode/node"
 	"github.com/meshnode/meshnode/protocol"
 )
 
@@ -64,78 +60,3 @@ type (
 		Total int64 `json:"total"`
 	}
 )
-
-// plainStatus is a JobStatus without its methods, so that an encoding of its
-// own, if it has one, cannot replace wireStatus's.
-type plainStatus node.JobStatus
-
-// wireStatus is a JobStatus in JSON. Two fields need help: an empty peer ID can
-// be encoded but not decoded, and encoding/json writes map keys that are
-// strings as they are, in the case of peer IDs in binary.
-type wireStatus struct {
-	plainStatus
-	Stewards  []peer.ID      `json:"stewards"`
-	Workers   map[string]int `json:"workers"`
-	Submitter *peer.ID       `json:"submitter,omitempty"`
-}
-
-func toWireStatus(st node.JobStatus) wireStatus {
-	w := wireStatus{plainStatus(st), st.Stewards, make(map[string]int, len(st.Workers)), known(st.Submitter)}
-	if w.Stewards == nil {
-		w.Stewards = []peer.ID{}
-	}
-	for id, tasks := range st.Workers {
-		w.Workers[id.String()] = tasks
-	}
-	return w
-}
-
-// Document returns what the documented JSON form of st is made of: give it to
-// encoding/json.
-func Document(st node.JobStatus) any { return toWireStatus(st) }
-
-func (w wireStatus) status() (node.JobStatus, error) {
-	st := node.JobStatus(w.plainStatus)
-	if len(w.Stewards) > 0 {
-		st.Stewards = w.Stewards
-	}
-	if w.Submitter != nil {
-		st.Submitter = *w.Submitter
-	}
-	for text, tasks := range w.Workers {
-		id, err := peer.Decode(text)
-		if err != nil {
-			return st, fmt.Errorf("decoding a job's workers: %w", err)
-		}
-		if st.Workers == nil {
-			st.Workers = make(map[peer.ID]int, len(w.Workers))
-		}
-		st.Workers[id] = tasks
-	}
-	return st, nil
-}
-
-type plainEntry node.LogEntry
-
-// wireEntry is a LogEntry whose worker may be unknown.
-type wireEntry struct {
-	plainEntry
-	Worker *peer.ID `json:"worker,omitempty"`
-}
-
-func toWireEntry(e node.LogEntry) wireEntry { return wireEntry{plainEntry(e), known(e.Worker)} }
-
-func (w wireEntry) entry() node.LogEntry {
-	e := node.LogEntry(w.plainEntry)
-	if w.Worker != nil {
-		e.Worker = *w.Worker
-	}
-	return e
-}
-
-func known(id peer.ID) *peer.ID {
-	if id == "" {
-		return nil
-	}
-	return &id
-}
