@@ -57,8 +57,37 @@ func (n *Node) missing(ctx context.Context, cids []protocol.CID) int {
 	return lacks
 }
 
-// open checks what a message brought, and keeps the results that rode along.
+// open checks what a message brought, and that members have signed it.
 func (n *Node) open(ctx context.Context, d *protocol.Done) (opened, error) {
+	o, err := n.check(ctx, d)
+	if err != nil {
+		return opened{}, err
+	}
+	for _, r := range o.receipts {
+		if err := n.vouched(r.open.Worker); err != nil {
+			return opened{}, err
+		}
+	}
+	for _, f := range o.facts {
+		if err := n.vouched(f.open.By); err != nil {
+			return opened{}, err
+		}
+	}
+	return o, nil
+}
+
+// vouched fails for whoever is not known to be a member: a member could sign
+// with keys that it has made up.
+func (n *Node) vouched(id peer.ID) error {
+	if id != n.id && !n.mesh.IsMember(id) {
+		return fmt.Errorf("%w: signed by %s, which is not known to be a member", protocol.ErrReceipt, id)
+	}
+	return nil
+}
+
+// check opens receipts and facts of one job, and keeps the results that ride
+// along.
+func (n *Node) check(ctx context.Context, d *protocol.Done) (opened, error) {
 	var o opened
 	receipts, err := protocol.OpenReceipts(d.Receipts)
 	if err != nil {

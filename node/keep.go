@@ -48,11 +48,21 @@ func (n *Node) keptLedger(ctx context.Context, job protocol.CID) opened {
 		}
 		return nil
 	})
-	o, err := n.open(ctx, &d)
+	o, err := n.check(ctx, &d)
 	if err != nil {
 		n.log.Error("ledger on disk does not check", "job", job, "error", err)
 	}
 	return o
+}
+
+// resume takes up what an earlier start of this node left, once it is back in
+// its mesh: alone it would take itself for every job's steward.
+func (n *Node) resume() {
+	select {
+	case <-n.mesh.Ready():
+		n.loadJobs(n.ctx)
+	case <-n.ctx.Done():
+	}
 }
 
 // loadJobs makes the jobs on this node's disk known again after a restart.

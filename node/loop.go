@@ -293,6 +293,7 @@ func (l *loop) evict() {
 	}
 	if oldest != nil {
 		delete(l.jobs, oldest.plan.Job)
+		l.n.known.Delete(oldest.plan.Job)
 	}
 }
 

@@ -150,8 +150,8 @@ func (n *Node) Run(ctx context.Context) error {
 	n.caller.start()
 	n.wg.Go(func() { n.loop.run(n.ctx) })
 	n.wg.Go(n.deliver)
-	n.loadJobs(n.ctx)
 	n.wire.start()
+	n.wg.Go(n.resume)
 	n.announceLoad(0, 0)
 
 	var err error

@@ -84,6 +84,9 @@ func (n *Node) hold(ctx context.Context, h *protocol.Hold) error {
 	if err != nil {
 		return err
 	}
+	if err := n.vouched(r.Worker); err != nil {
+		return err
+	}
 	n.keepReceipt(r.Job, *h.Receipt)
 	if len(h.Sources) == 0 || n.ensureJob(ctx, r.Job, h.Sources[0]) != nil {
 		return nil // the copy is held, and so is what it is

@@ -242,7 +242,7 @@ func (s *Steward) Tick(now time.Time) []Effect {
 		s.waiting = ""
 		return append(out, s.dropOffers()...)
 	}
-	if effects := s.judge(); effects != nil {
+	if effects := s.judge(now); effects != nil {
 		return append(out, effects...)
 	}
 	if root := s.plan.Root(); root.Defined() {
@@ -296,7 +296,10 @@ func (s *Steward) Begin(now time.Time) []Effect {
 }
 
 // judge looks for what makes the job fail.
-func (s *Steward) judge() []Effect {
+func (s *Steward) judge(now time.Time) []Effect {
+	if until := s.plan.Manifest.RunUntil; !until.IsZero() && now.After(until) {
+		return []Effect{Conclude{Job: s.plan.Job, Text: fmt.Sprintf("the job did not end by %s, when its manifest says it must", until.Format(time.RFC3339))}}
+	}
 	if k, broken := s.plan.Conflict(); broken {
 		return []Effect{Conclude{Job: s.plan.Job, Text: fmt.Sprintf("task %s of stage %q gave two different results, but the job declares its programs deterministic", k, s.plan.Manifest.Stages[k.Stage].Name)}}
 	}
