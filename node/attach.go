@@ -45,7 +45,7 @@ func (n *Node) askAll(ctx context.Context, to []peer.ID, q *protocol.Request) []
 func (n *Node) state(ctx context.Context, id protocol.CID) (protocol.JobState, error) {
 	alive := n.mesh.Alive()
 	q := &protocol.Request{Status: &protocol.JobRef{Job: id}}
-	for _, ask := range [][]peer.ID{scheduler.Stewards(string(id), protocol.DefaultCopies, alive), alive} {
+	for _, ask := range [][]peer.ID{scheduler.Stewards(string(id), protocol.DefaultCopies, n.storing()), alive} {
 		var best *protocol.JobState
 		for _, a := range n.askAll(ctx, ask, q) {
 			if a.Status != nil && a.Status.Job == id && (best == nil || further(a.Status, best) > 0) {
@@ -251,7 +251,7 @@ func (n *Node) Logs(ctx context.Context, job protocol.CID, each func(LogEntry) e
 func (n *Node) runs(ctx context.Context, job protocol.CID) []protocol.TaskRun {
 	var best []protocol.TaskRun
 	alive := n.mesh.Alive()
-	for _, ask := range [][]peer.ID{scheduler.Stewards(string(job), protocol.DefaultCopies, alive), alive} {
+	for _, ask := range [][]peer.ID{scheduler.Stewards(string(job), protocol.DefaultCopies, n.storing()), alive} {
 		for _, id := range ask {
 			if list := n.runsAt(ctx, id, job); len(list) > len(best) {
 				best = list

@@ -31,13 +31,13 @@ func (n *Node) commit(ctx context.Context, from peer.ID, doc []byte) (int, error
 	if time.Now().After(m.RunUntil) {
 		return 0, fmt.Errorf("job %s had to run until %s", id, m.RunUntil.Format(time.RFC3339))
 	}
-	if m.Submitter != n.id && !slices.Contains(n.mesh.Roles(m.Submitter), "submit") {
-		return 0, fmt.Errorf("node %s may not submit jobs: its membership lacks the role", m.Submitter)
+	if err := n.maySubmit(m); err != nil {
+		return 0, err
 	}
 	if err := n.keepManifest(ctx, doc); err != nil {
 		return 0, err
 	}
-	alive := n.mesh.Alive()
+	alive := n.storing()
 	copies := min(m.Copies, len(alive))
 	sources, err := n.verifyHeld(ctx, m.Closure(), alive, copies)
 	if err != nil {

@@ -64,23 +64,39 @@ func (n *Node) open(ctx context.Context, d *protocol.Done) (opened, error) {
 		return opened{}, err
 	}
 	for _, r := range o.receipts {
-		if err := n.vouched(r.open.Worker); err != nil {
+		if err := n.vouched(r.open.Worker, protocol.RoleWork); err != nil {
 			return opened{}, err
 		}
 	}
 	for _, f := range o.facts {
-		if err := n.vouched(f.open.By); err != nil {
+		if err := n.vouched(f.open.By, factRoles[f.open.Kind]); err != nil {
 			return opened{}, err
 		}
 	}
 	return o, nil
 }
 
-// vouched fails for whoever is not known to be a member: a member could sign
-// with keys that it has made up.
-func (n *Node) vouched(id peer.ID) error {
-	if id != n.id && !n.mesh.IsMember(id) {
-		return fmt.Errorf("%w: signed by %s, which is not known to be a member", protocol.ErrReceipt, id)
+// factRoles are the roles that who states a fact must have. Who may cancel
+// depends on the job: see mayCancel.
+var factRoles = map[protocol.FactKind]string{
+	protocol.FailedRun: protocol.RoleWork,
+	protocol.Committed: protocol.RoleStore, protocol.Final: protocol.RoleStore, protocol.Failed: protocol.RoleStore,
+}
+
+// vouched fails for whoever is not known to be a member with that role: a
+// member could sign with keys that it has made up.
+func (n *Node) vouched(id peer.ID, role string) error {
+	roles := n.mesh.Roles(id)
+	if len(roles) == 0 || role != "" && !slices.Contains(roles, role) {
+		return fmt.Errorf("%w: signed by %s, which is not known to be a member that may", protocol.ErrReceipt, id)
+	}
+	return nil
+}
+
+// maySubmit fails for a job whose submitter has no right to submit.
+func (n *Node) maySubmit(m *protocol.Manifest) error {
+	if !slices.Contains(n.mesh.Roles(m.Submitter), protocol.RoleSubmit) {
+		return fmt.Errorf("node %s may not submit jobs: its membership lacks the role submit", m.Submitter)
 	}
 	return nil
 }
@@ -209,15 +225,24 @@ func (n *Node) ensureJob(ctx context.Context, id protocol.CID, from peer.ID) err
 	return n.learn(ctx, id, doc)
 }
 
+// storing are the live members that keep blocks and ledgers for others, this
+// one perhaps among them.
+func (n *Node) storing() []peer.ID {
+	return slices.DeleteFunc(n.mesh.Alive(), func(id peer.ID) bool {
+		return !slices.Contains(n.mesh.Roles(id), protocol.RoleStore)
+	})
+}
+
 // learn makes a job known from its manifest, and loads what this node's disk
-// has of its ledger. An expired job is not learned.
+// has of its ledger. A job that has expired, or that somebody submitted who
+// may not, is not learned.
 func (n *Node) learn(ctx context.Context, id protocol.CID, doc []byte) error {
 	m, err := protocol.OpenManifest(doc)
 	if err != nil {
 		return err
 	}
-	if !n.mesh.IsMember(m.Submitter) && m.Submitter != n.id {
-		n.log.Debug("job of a member that this node has not met", "job", id, "submitter", m.Submitter)
+	if err := n.maySubmit(m); err != nil {
+		return err
 	}
 	if time.Now().After(m.KeepUntil) {
 		return fmt.Errorf("job %s expired at %s", id, m.KeepUntil.Format(time.RFC3339))
@@ -252,6 +277,8 @@ func (n *Node) liveNodes() []scheduler.Node {
 			continue
 		}
 		node := scheduler.Node{ID: m.ID, Slots: m.Slots, Load: m.Load.Running + m.Load.Queued, Kinds: m.Load.Kinds, Funcs: m.Load.Funcs}
+		roles := n.mesh.Roles(m.ID)
+		node.NoWork, node.NoStore = !slices.Contains(roles, protocol.RoleWork), !slices.Contains(roles, protocol.RoleStore)
 		if m.ID == n.id {
 			node.Kinds, node.Funcs = n.kinds(), n.funcNames()
 		} else if known, ok := n.abilities.Load(m.ID); ok && known.(ability).boot == m.Boot {

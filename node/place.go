@@ -60,12 +60,14 @@ func (n *Node) findHolders(ctx context.Context, roots []protocol.CID, ask []peer
 // them already, then by the first in the rendezvous order of key. It returns
 // with how many copies the least copied root is held.
 func (n *Node) place(ctx context.Context, key string, roots []protocol.CID, copies int) (int, error) {
-	alive := n.mesh.Alive()
-	ranked := scheduler.Rank(key, alive)
-	copies = min(copies, len(alive))
-	found := n.findHolders(ctx, roots, ranked, callWait)
+	ranked := scheduler.Rank(key, n.storing())
+	copies = min(copies, len(ranked))
+	found := n.findHolders(ctx, roots, n.mesh.Alive(), callWait)
+	count := func(c protocol.CID) int { // a node that only submits keeps nothing for others
+		return len(slices.DeleteFunc(slices.Clone(found.by[c]), func(id peer.ID) bool { return !slices.Contains(ranked, id) }))
+	}
 	lacking := func() []protocol.CID {
-		return slices.DeleteFunc(slices.Clone(roots), func(c protocol.CID) bool { return len(found.by[c]) >= copies })
+		return slices.DeleteFunc(slices.Clone(roots), func(c protocol.CID) bool { return count(c) >= copies })
 	}
 	var last error
 	failures := 0
@@ -86,12 +88,12 @@ func (n *Node) place(ctx context.Context, key string, roots []protocol.CID, copi
 			found.by[c] = append(found.by[c], target)
 		}
 	}
-	least := len(alive)
+	least := len(ranked)
 	for _, c := range roots {
 		if len(found.by[c]) == 0 {
 			return 0, fmt.Errorf("%w: %s", ErrNotFound, c)
 		}
-		least = min(least, len(found.by[c]))
+		least = min(least, count(c))
 	}
 	if least < copies {
 		return least, fmt.Errorf("only %d of %d copies could be made: %w", least, copies, last)

@@ -84,7 +84,7 @@ func (n *Node) hold(ctx context.Context, h *protocol.Hold) error {
 	if err != nil {
 		return err
 	}
-	if err := n.vouched(r.Worker); err != nil {
+	if err := n.vouched(r.Worker, protocol.RoleWork); err != nil {
 		return err
 	}
 	n.keepReceipt(r.Job, *h.Receipt)
@@ -225,5 +225,5 @@ func (n *Node) cancelled(ctx context.Context, c *protocol.Cancel) (known bool, e
 
 // mayCancel reports whether a member may cancel a job.
 func (n *Node) mayCancel(by peer.ID, m *protocol.Manifest) bool {
-	return by == m.Submitter || slices.Contains(n.mesh.Roles(by), "admin")
+	return by == m.Submitter || slices.Contains(n.mesh.Roles(by), protocol.RoleAdmin)
 }

@@ -38,6 +38,10 @@ func (n *Node) Submit(ctx context.Context, spec JobSpec, progress Progress) (pro
 	if err != nil {
 		return "", err
 	}
+	m.Submitter = n.id
+	if err := n.maySubmit(m); err != nil {
+		return "", err
+	}
 	doc, err := protocol.SignManifest(*m, n.mesh.Key())
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrInput, err)
@@ -67,7 +71,7 @@ func (n *Node) submitOnce(ctx context.Context, id protocol.CID, doc []byte, m *p
 		return fmt.Errorf("spreading what the job needs: %w", err)
 	}
 	var last error
-	for _, steward := range scheduler.Stewards(string(id), m.Copies, n.mesh.Alive()) {
+	for _, steward := range scheduler.Stewards(string(id), m.Copies, n.storing()) {
 		_, err := n.caller.call(ctx, steward, &protocol.Request{Submit: &protocol.Submit{Manifest: doc}}, holdWait)
 		if err == nil {
 			return nil

@@ -185,7 +185,7 @@ func (n *Node) spread(e ended, receipt protocol.SignedReceipt) {
 	if e.receipt.Log.Defined() {
 		roots = append(roots, e.receipt.Log)
 	}
-	alive := n.mesh.Alive()
+	alive := n.storing()
 	copies := min(protocol.IntermediateCopies, e.copies)
 	key := fmt.Sprintf("%s/%d/%d", string(e.receipt.Job), e.receipt.Task.Stage, e.receipt.Task.Index/protocol.MaxOfferBatch)
 	if e.data {

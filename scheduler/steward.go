@@ -39,10 +39,16 @@ type Node struct {
 	Load  int // tasks running and queued
 	Kinds []protocol.ProgramKind
 	Funcs []string
+	// NoWork and NoStore say that the node's membership lacks these roles: it
+	// runs no tasks, or is nobody's steward.
+	NoWork, NoStore bool
 }
 
 // Can says what keeps the node from running a program, or "".
 func (n *Node) Can(needs protocol.Needs) string {
+	if n.NoWork {
+		return "its membership lacks the role work"
+	}
 	for _, k := range needs.Kinds {
 		if !slices.Contains(n.Kinds, k) {
 			if k == protocol.Exec {
@@ -143,10 +149,13 @@ func (s *Steward) Waiting() string { return s.waiting }
 func (s *Steward) SetNodes(now time.Time, nodes []Node) []Effect {
 	s.nodes = slices.Clone(nodes)
 	slices.SortFunc(s.nodes, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
-	ids := make([]peer.ID, len(s.nodes))
+	var ids []peer.ID
 	alive := make(map[peer.ID]bool, len(s.nodes))
-	for i, n := range s.nodes {
-		ids[i], alive[n.ID] = n.ID, true
+	for _, n := range s.nodes {
+		alive[n.ID] = true
+		if !n.NoStore {
+			ids = append(ids, n.ID)
+		}
 	}
 	if ranks := Stewards(string(s.plan.Job), s.plan.Manifest.Copies, ids); !slices.Equal(ranks, s.stewards) {
 		s.stewards, s.ranked = ranks, now

@@ -308,3 +308,25 @@ func TestCloseLeavesNothing(t *testing.T) {
 	}
 	goleak.VerifyNone(t, before)
 }
+
+// TestRoles holds that a member does no more than its invitation says.
+func TestRoles(t *testing.T) {
+	net, ctx := start(t, testnet.Config{Nodes: 3, AllowExec: true, Roles: map[int][]string{1: {"submit"}, 2: {"work", "store"}}})
+	input := text(t, t.TempDir(), "in", 2000)
+	spec := node.JobSpec{Map: exec("cat"), Inputs: []string{input}, Split: 300}
+	if _, err := net.Node(2).Submit(ctx, spec, nil); err == nil || !strings.Contains(err.Error(), "role submit") {
+		t.Fatalf("a node that may not submit did: %v", err)
+	}
+	job, err := net.Node(1).Submit(ctx, spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, st := finish(t, ctx, net.Node(0), job)
+	only := net.Node(1).ID()
+	if slices.Contains(st.Stewards, only) || st.Workers[only] > 0 {
+		t.Fatalf("a node that may only submit stewards or works: %+v", st)
+	}
+	if _, err := net.Node(1).Invite(node.InviteOptions{}); err == nil {
+		t.Fatal("a node without the admin role invites")
+	}
+}

@@ -27,9 +27,9 @@ import (
 	"github.com/meshnode/meshnode/node"
 )
 
-// maxNodes bounds a testnet: beyond one region of nodes, which all know each
+// MaxNodes bounds a testnet: beyond one region of nodes, which all know each
 // other, one process is no longer a fair picture of a mesh.
-const maxNodes = 128
+const MaxNodes = 128
 
 // startTogether is how many nodes are started at once.
 const startTogether = 8
@@ -44,6 +44,7 @@ type Config struct {
 	Slots     int    // tasks that one node runs at once; 1
 	AllowExec bool
 	Funcs     map[string]node.Func
+	Roles     map[int][]string // of node i, where it is not to have all; node 0 founds
 	// Logger returns the logger of node i; none by default.
 	Logger func(i int) *slog.Logger
 }
@@ -75,8 +76,8 @@ func Start(ctx context.Context, cfg Config) (*Net, error) {
 	if cfg.Nodes == 0 {
 		cfg.Nodes = 5
 	}
-	if cfg.Nodes < 1 || cfg.Nodes > maxNodes {
-		return nil, fmt.Errorf("a testnet of %d nodes: 1 to %d are possible in one process", cfg.Nodes, maxNodes)
+	if cfg.Nodes < 1 || cfg.Nodes > MaxNodes {
+		return nil, fmt.Errorf("a testnet of %d nodes: 1 to %d are possible in one process", cfg.Nodes, MaxNodes)
 	}
 	if cfg.Slots == 0 {
 		cfg.Slots = 1
@@ -117,7 +118,7 @@ func (t *Net) startAll(ctx context.Context) error {
 		places <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-places }()
-			token, err := t.Node(0).Invite(node.InviteOptions{})
+			token, err := t.Node(0).Invite(node.InviteOptions{Roles: t.cfg.Roles[i]})
 			if err == nil {
 				err = t.start(ctx, i, token)
 			}
