@@ -22,7 +22,7 @@ var (
 	// ErrNotFinished: the job has no result yet.
 	ErrNotFinished = errors.New("the job has no result yet")
 	// ErrJobFailed: the job ended without a result.
-	ErrJobFailed = errors.New("the job failed")
+	ErrJobFailed = errors.New("the job ended without a result")
 	// ErrNoCapableNode: no live node can run a program of the job.
 	ErrNoCapableNode = errors.New("no live node can run this program")
 	// ErrInUse: another process uses the node's directory.

@@ -86,7 +86,7 @@ func isNotFound(err error) bool {
 // to find a block.
 func notFound(c protocol.CID, err error) error {
 	if isNotFound(err) && !errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("%w: %s: %w", ErrNotFound, c, err)
+		return fmt.Errorf("%w: %s", ErrNotFound, c)
 	}
 	return err
 }

@@ -16,13 +16,13 @@ func newAdd(a *app) *cobra.Command {
 		Short: "Put a file or folder into the mesh",
 		Long: `Put a file or folder into the mesh and print its CID, the name by which every
 member can read it. The command returns when three nodes hold every block, or all
-of them when fewer live. What was added is kept until it is removed.
+of them when fewer live. Nothing that was added is ever deleted in this version.
 
 The CID is the one that IPFS tools compute with CIDv1, chunks of 1 MiB and raw
 leaves.`,
-		Example: `meshnode add ./texts
-meshnode add ./texts --json
-meshnode run --map count.go --in $(meshnode add ./texts)`,
+		Example: `meshnode add docs
+meshnode add docs --json
+meshnode run --map exec:'grep -c mesh' --in $(meshnode add docs)`,
 		Args: exactly(1, "one file or folder to add"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := mustExist(args[0]); err != nil {

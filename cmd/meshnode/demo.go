@@ -49,11 +49,11 @@ job runs, ten of the nodes are killed without a word: the one that submitted it,
 one of the stewards that look after it, and eight others. The result is compared,
 byte for byte, with a count by one goroutine; the exit status is 1 if they differ.`,
 		Example: `meshnode demo
-meshnode demo --in ./texts --nodes 20`,
+meshnode demo --in /usr/share/doc --nodes 20`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.nodes < demoVictims+5 {
-				return misuse(cmd, fmt.Errorf("--nodes takes a number of at least %d, so that enough are left", demoVictims+5))
+			if o.nodes < demoVictims+5 || o.nodes > testnet.MaxNodes {
+				return misuse(cmd, fmt.Errorf("--nodes takes a number from %d, so that enough are left, to %d", demoVictims+5, testnet.MaxNodes))
 			}
 			return runDemo(cmd.Context(), o, cmd.OutOrStdout())
 		},

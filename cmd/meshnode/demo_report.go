@@ -28,7 +28,7 @@ func sourceTree(given string) (string, error) {
 	if given != "" {
 		info, err := os.Stat(given)
 		if err != nil {
-			return "", err
+			return "", hinted(fmt.Errorf("%s: no such folder", given), "name a folder with some megabytes of text")
 		}
 		if !info.IsDir() {
 			return "", hinted(fmt.Errorf("%s is not a folder", given), "name a folder with some megabytes of text")
@@ -103,12 +103,13 @@ func (d *demo) report(st node.JobStatus, result []byte) {
 	slices.SortFunc(shares, func(a, b share) int { return strings.Compare(a.name, b.name) })
 	fmt.Fprintf(d.out, "\nTasks done by each of %d workers:\n", len(shares))
 	for i, s := range shares {
-		fmt.Fprintf(d.out, "  %s %-3d", s.name, s.tasks)
+		end := "   "
 		if i%6 == 5 || i == len(shares)-1 {
-			fmt.Fprintln(d.out)
+			end = "\n"
 		}
+		fmt.Fprintf(d.out, "  %s %2d%s", s.name, s.tasks, end)
 	}
-	fmt.Fprintf(d.out, "\nKilled %d of %d nodes. %d claims on tasks were lost with them, %d finished results had no copy left and were\ncomputed again; %d tasks took %d runs. A steward took the job over %s.\n",
+	fmt.Fprintf(d.out, "\nKilled %d of %d nodes. %d claims on tasks were lost with them, %d finished results had no copy left and were\ncomputed again; for %d tasks, %d runs came to an end. A steward took the job over %s.\n",
 		len(d.killed), d.net.Len(), d.faults.claims.Load(), d.faults.results.Load(), st.Total, st.Executions,
 		count(int(d.faults.takeovers.Load())-1, "time"))
 }

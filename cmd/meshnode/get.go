@@ -40,7 +40,7 @@ func newGet(a *app) *cobra.Command {
 		Short: "Copy a file or folder out of the mesh",
 		Long: `Copy the file or folder that a CID names to PATH, which must not exist. The node
 writes it, as its own user.`,
-		Example: "meshnode get bafybei... -o ./texts",
+		Example: "meshnode get bafybei... -o copy",
 		Args:    exactly(1, "one CID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if out == "" {

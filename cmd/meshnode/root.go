@@ -78,8 +78,8 @@ node that runs in the same directory (--dir).`,
 meshnode start
 # let another machine in: run this here, and what it prints there
 meshnode invite
-# count lines, file by file, on all machines
-meshnode run --map count.go --in ./texts`,
+# run a Go program over the lines of all files in a folder
+meshnode run --map filter.go --in docs`,
 	}
 	root.PersistentFlags().StringVar(&a.dir, "dir", "", "home of the node ($"+dirVariable+", or ~/.meshnode)")
 	root.SetFlagErrorFunc(misuse)

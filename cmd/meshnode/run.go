@@ -48,9 +48,9 @@ leaves the job running; collect it later with: meshnode job result JOB
 
 ` + execWarning,
 		Example: `# count words with two scripts, on nodes that allow native commands
-meshnode run --map 'exec:python3 m.py' --reduce 'exec:python3 r.py' --file m.py --file r.py --in ./texts
+meshnode run --map 'exec:python3 m.py' --reduce 'exec:python3 r.py' --file m.py --file r.py --in docs
 # the same in Go, sandboxed, in four parts
-meshnode run --map m.go --reduce r.go --combine r.go --partitions 4 --in ./texts --out counts
+meshnode run --map m.go --reduce r.go --combine r.go --partitions 4 --in docs --out counts
 # start it, and look later, from any node
 meshnode run --map m.wasm --in bafybei... --detach`,
 		Args: exactly(0, "no arguments"),
@@ -232,7 +232,7 @@ func submitHint(ctx context.Context, err error) error {
 
 // waitFor shows the job's progress until it has ended. It fails when the job did.
 func waitFor(ctx context.Context, c *local.Client, job protocol.CID, stderr *os.File) (node.JobStatus, error) {
-	show := newDisplay(stderr, "running")
+	show := newDisplay(stderr, "job")
 	began := time.Now()
 	st, err := c.Wait(ctx, job, show.job)
 	if err == nil {

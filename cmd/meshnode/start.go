@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -36,7 +37,11 @@ func newStart(a *app) *cobra.Command {
 second Ctrl-C ends the process at once.
 
 The first start founds a private mesh, or joins the one that --join names; later
-ones go back to it. Nobody gets in without a token (meshnode invite).
+ones go back to it, under the same name. Every other flag must be given each time.
+Nobody gets in without a token (meshnode invite).
+
+Without --listen the node takes connections on every interface of this machine, at
+a port of its own that stays the same; a firewall must let it through.
 
 ` + execWarning,
 		Example: `# found a mesh, or go back to it
@@ -98,9 +103,18 @@ func runStart(ctx context.Context, a *app, o *startOptions, out io.Writer) error
 	o.config.Dir, o.config.Version = dir, readBuild().Version
 	o.config.Join = strings.TrimSpace(o.config.Join)
 	o.config.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: o.logLevel}))
+	named := o.config.Name != ""
+	if !named {
+		o.config.Name = lastName(dir)
+	}
 	n, err := node.New(o.config)
 	if err != nil {
 		return startHint(a, o, err)
+	}
+	if named {
+		if err := os.WriteFile(filepath.Join(dir, nameFile), []byte(o.config.Name), 0o600); err != nil {
+			return errors.Join(fmt.Errorf("keeping the node's name: %w", err), n.Close())
+		}
 	}
 	ended := make(chan error, 1)
 	go func() {
@@ -116,6 +130,18 @@ func runStart(ctx context.Context, a *app, o *startOptions, out io.Writer) error
 		return startHint(a, o, err)
 	}
 	return nil
+}
+
+// nameFile keeps the name that a node was given last.
+const nameFile = "name"
+
+// lastName is that name, or "".
+func lastName(dir string) string {
+	name, err := os.ReadFile(filepath.Join(dir, nameFile))
+	if err != nil {
+		return "" // never named: the host's name will do
+	}
+	return string(name)
 }
 
 // leave waits for the end of a node that was told to leave.

@@ -35,16 +35,16 @@ nodes live in a temporary folder, which is removed at the end.
 		Example: `meshnode --dir /tmp/try testnet --nodes 50
 # then, elsewhere
 meshnode --dir /tmp/try peer ls
-meshnode --dir /tmp/try run --map count.go --in ./texts`,
+meshnode --dir /tmp/try run --map filter.go --in docs`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.nodes < 1 || o.slots < 1 {
-				return misuse(cmd, errors.New("--nodes and --slots take numbers above zero"))
+			if o.nodes < 1 || o.nodes > testnet.MaxNodes || o.slots < 1 {
+				return misuse(cmd, fmt.Errorf("--nodes takes a number from 1 to %d, and --slots one above zero", testnet.MaxNodes))
 			}
 			return runTestnet(cmd.Context(), a, o, cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().IntVar(&o.nodes, "nodes", 50, "how many nodes, at most 128")
+	cmd.Flags().IntVar(&o.nodes, "nodes", 50, fmt.Sprintf("how many nodes, at most %d", testnet.MaxNodes))
 	cmd.Flags().IntVar(&o.slots, "slots", 1, "tasks that one node runs at once")
 	cmd.Flags().BoolVar(&o.exec, "allow-exec", false, "run native commands; read above what that means")
 	return cmd
