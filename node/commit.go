@@ -51,7 +51,7 @@ func (n *Node) commit(ctx context.Context, from peer.ID, doc []byte) (int, error
 	if err != nil {
 		return 0, err
 	}
-	if err := n.commitAt(ctx, doc, signed, scheduler.Stewards(string(id), copies, alive)); err != nil {
+	if err := n.commitAt(ctx, id, doc, signed, alive, copies); err != nil {
 		return 0, err
 	}
 	if err := n.ensureJob(ctx, id, n.id); err != nil {
@@ -136,20 +136,26 @@ func (n *Node) whyNot(m *protocol.Manifest) string {
 	return ""
 }
 
-// commitAt has the stewards keep the job; all of those that are to hold it
-// must answer.
-func (n *Node) commitAt(ctx context.Context, doc []byte, fact protocol.Signed, stewards []peer.ID) error {
+// commitAt has enough nodes keep the job, this one among them: its stewards,
+// and where one of those cannot, the next in rank, which will tell them. First
+// all of them keep the manifest, and only when that has succeeded the fact
+// that makes the job run: what fails here leaves nothing behind that runs.
+func (n *Node) commitAt(ctx context.Context, id protocol.CID, doc []byte, fact protocol.Signed, alive []peer.ID, copies int) error {
+	targets := others(scheduler.Rank(string(id), alive), n.id)
+	hold := &protocol.Request{Hold: &protocol.Hold{Roots: []protocol.CID{id}, Sources: []peer.ID{n.id}}}
+	keepers := n.holdAt(ctx, targets, copies-1, hold)
+	if len(keepers) < copies-1 {
+		return fmt.Errorf("only %d of %d nodes could keep the job's manifest", len(keepers)+1, copies)
+	}
 	q := &protocol.Request{Commit: &protocol.Commit{Manifest: doc, Facts: []protocol.Signed{fact}}}
-	errs := make([]error, len(stewards))
+	errs := make([]error, len(keepers))
 	var wg sync.WaitGroup
-	for i, id := range stewards {
-		if id != n.id {
-			wg.Go(func() { _, errs[i] = n.caller.call(ctx, id, q, callWait) })
-		}
+	for i, to := range keepers {
+		wg.Go(func() { _, errs[i] = n.caller.call(ctx, to, q, callWait) })
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("the job's stewards did not all keep it: %w", err)
+		return fmt.Errorf("the nodes that keep job %s did not all answer again: %w", id, err)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -16,7 +17,7 @@ import (
 // Add imports the file or folder at path and returns when min(r, live) nodes
 // hold every block.
 func (n *Node) Add(ctx context.Context, path string, progress Progress) (Added, error) {
-	imported, err := storage.Import(ctx, n.store, path, reporter(progress))
+	imported, err := n.importPath(ctx, path, progress)
 	if err != nil {
 		return Added{}, err
 	}
@@ -25,6 +26,43 @@ func (n *Node) Add(ctx context.Context, path string, progress Progress) (Added, 
 		return Added{}, fmt.Errorf("copying %s to other nodes: %w", imported.Root, err)
 	}
 	return Added{CID: imported.Root, Bytes: imported.Bytes, Files: imported.Files, Copies: copies}, nil
+}
+
+// importPath imports a file or folder. What fails, or is given up, leaves none
+// of its blocks behind, so that a file too large for the disk does not fill it.
+func (n *Node) importPath(ctx context.Context, path string, progress Progress) (storage.Imported, error) {
+	fresh := &freshBlocks{store: n.store}
+	imported, err := storage.Import(ctx, fresh, path, reporter(progress))
+	if err == nil {
+		return imported, nil
+	}
+	for _, c := range fresh.cids {
+		if e := n.store.Delete(context.WithoutCancel(ctx), c); e != nil {
+			n.log.Warn("block of a failed import not removed", "cid", c, "error", e)
+		}
+	}
+	return imported, err
+}
+
+// freshBlocks keeps blocks, and notes which of them are new here.
+type freshBlocks struct {
+	store *storage.Store
+	mu    sync.Mutex
+	cids  []protocol.CID
+}
+
+func (f *freshBlocks) Put(ctx context.Context, c protocol.CID, data []byte) error {
+	had, err := f.store.Has(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := f.store.Put(ctx, c, data); err != nil || had {
+		return err
+	}
+	f.mu.Lock()
+	f.cids = append(f.cids, c)
+	f.mu.Unlock()
+	return nil
 }
 
 // Cat writes the file that c names to w, fetching what is not here. It fails

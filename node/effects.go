@@ -145,7 +145,7 @@ func (l *loop) add(now time.Time, j *job, o opened) {
 // working for it hears of it.
 func (l *loop) end(now time.Time, j *job) {
 	l.perform(now, j.steward.Tick(now)) // frees reservations
-	j.ended = true
+	j.ended, j.endedAt = true, now
 	id := j.plan.Job
 	l.perform(now, l.worker.Drop(id))
 	fact := j.plan.Ended()

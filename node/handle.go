@@ -172,6 +172,11 @@ func (l *loop) pingedBy(now time.Time, from peer.ID, p *protocol.Ping) {
 	for _, c := range p.Claims {
 		held[c.Job] = c
 	}
+	for _, id := range p.Stewards {
+		if j := l.jobs[id]; j != nil {
+			j.steward.Fellow(now, from)
+		}
+	}
 	for _, id := range l.jobIDs() {
 		if j := l.jobs[id]; !j.ended {
 			l.perform(now, j.steward.Pinged(now, from, p.Boot, held[id].Tasks, held[id].Running))
@@ -267,6 +272,26 @@ type ability struct {
 	boot uint64
 	can  protocol.Needs
 }
+
+// askAbilities asks those live members what they can run that have not said
+// so yet in this start of theirs: gossip may take its time.
+func (n *Node) askAbilities(nodes []scheduler.Node) {
+	for _, node := range nodes {
+		if len(node.Kinds) > 0 || node.NoWork {
+			continue
+		}
+		if _, asking := n.asking.LoadOrStore(node.ID, true); asking {
+			continue
+		}
+		n.wg.Go(func() {
+			defer n.asking.Delete(node.ID)
+			n.findHolders(n.ctx, []protocol.CID{n.emptyBlock()}, []peer.ID{node.ID}, callWait)
+		})
+	}
+}
+
+// emptyBlock names the block without content: a question that costs nothing.
+func (n *Node) emptyBlock() protocol.CID { return protocol.NewCID(protocol.CodecRaw, nil) }
 
 // liveNodes are the live members as stewards see them.
 func (n *Node) liveNodes() []scheduler.Node {

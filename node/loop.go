@@ -21,6 +21,9 @@ const (
 	// maxEvents bounds the events that wait for the loop; whoever brings one
 	// more waits.
 	maxEvents = 1024
+	// tellFor is how long stewards are told of a job that has ended: one that
+	// cannot keep it, for want of room, would be told for ever.
+	tellFor = time.Minute
 	// sourceEvery is how often an acting steward looks up who holds what the
 	// first stage reads.
 	sourceEvery = 10 * time.Second
@@ -52,6 +55,7 @@ type job struct {
 	steward   *scheduler.Steward
 	announced time.Time // when its stewards were last told what is known here
 	ended     bool      // its end has been acted upon
+	endedAt   time.Time
 	settling  bool
 	checking  map[protocol.Key]bool
 	sourced   time.Time // when holders of the inputs were last looked up
@@ -184,10 +188,11 @@ func (l *loop) jobIDs() []protocol.CID {
 }
 
 func (l *loop) stewardsOf(id protocol.CID) []peer.ID {
-	if j := l.jobs[id]; j != nil {
-		return j.steward.Stewards()
+	j := l.jobs[id]
+	if j == nil || j.ended && time.Since(j.endedAt) > tellFor {
+		return nil
 	}
-	return nil
+	return j.steward.Stewards()
 }
 
 // refresh tells every running job's steward who lives and how loaded they
@@ -195,6 +200,7 @@ func (l *loop) stewardsOf(id protocol.CID) []peer.ID {
 func (l *loop) refresh(now time.Time) {
 	l.refreshed = now
 	l.nodes = l.n.liveNodes()
+	l.n.askAbilities(l.nodes)
 	for _, id := range l.jobIDs() {
 		if j := l.jobs[id]; !j.ended {
 			before := j.steward.Stewards()
@@ -245,7 +251,9 @@ func (l *loop) ping() {
 		j := l.jobs[id]
 		if fellows := j.steward.Stewards(); !j.ended && slices.Contains(fellows, l.n.id) {
 			for _, f := range fellows {
-				to(f)
+				if p := to(f); len(p.Stewards) < protocol.MaxInputs {
+					p.Stewards = append(p.Stewards, id)
+				}
 			}
 		}
 	}

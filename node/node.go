@@ -42,6 +42,7 @@ type Node struct {
 
 	known     sync.Map      // protocol.CID -> *protocol.Manifest, of jobs that the loop knows
 	abilities sync.Map      // peer.ID -> ability
+	asking    sync.Map      // peer.ID, of members that are being asked for theirs
 	finished  chan ended    // runs on their way to the stewards
 	holding   chan struct{} // a place for each fetch done for others
 

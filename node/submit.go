@@ -168,7 +168,7 @@ func (n *Node) captureFiles(ctx context.Context, paths []string) ([]protocol.Fil
 		if slices.ContainsFunc(out, func(f protocol.File) bool { return f.Name == name }) {
 			return nil, fmt.Errorf("%w: two files are named %s; all lie in one folder beside the task", ErrInput, name)
 		}
-		added, err := storage.Import(ctx, n.store, path, nil)
+		added, err := n.importPath(ctx, path, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -207,7 +207,7 @@ func (n *Node) captureProgram(ctx context.Context, spec *ProgramSpec, files []pr
 	if err := guest.CheckWasm(module); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInput, err)
 	}
-	added, err := storage.Import(ctx, n.store, module, nil)
+	added, err := n.importPath(ctx, module, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +222,7 @@ func (n *Node) captureInputs(ctx context.Context, names []string, progress Progr
 	var out []protocol.CID
 	for _, name := range names {
 		if _, err := os.Lstat(name); err == nil {
-			added, err := storage.Import(ctx, n.store, name, reporter(progress))
+			added, err := n.importPath(ctx, name, progress)
 			if err != nil {
 				return nil, err
 			}

@@ -56,7 +56,7 @@ func (m *Ping) bounded() bool {
 			}
 		}
 	}
-	return n <= MaxClaims
+	return n <= MaxClaims && len(m.Stewards) <= MaxInputs
 }
 
 func (m *Done) bounded() bool {

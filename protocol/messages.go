@@ -64,6 +64,10 @@ type Input struct {
 type Ping struct {
 	Boot   uint64  `cbor:"1,keyasint"`
 	Claims []Claim `cbor:"2,keyasint"`
+	// Stewards are the jobs that the sender looks after together with the
+	// receiver: of others it may know nothing, though it ranks among their
+	// stewards.
+	Stewards []CID `cbor:"3,keyasint"`
 }
 
 // Claim lists the tasks of a job that the pinging worker holds: those it runs

@@ -165,6 +165,7 @@ func (s *sim) deliver(n *simNode, from peer.ID, m protocol.Message) {
 		if len(m.Claims) > 0 {
 			c = m.Claims[0]
 		}
+		n.steward.Fellow(s.now, from)
 		s.perform(n, n.steward.Pinged(s.now, from, m.Boot, c.Tasks, c.Running))
 	case *protocol.Done:
 		s.receive(n, m)

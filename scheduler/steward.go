@@ -197,11 +197,13 @@ func sortedKeys[V any](m map[protocol.Key]V) []protocol.Key {
 	return keys
 }
 
+// Fellow notes a ping of another steward that knows the job.
+func (s *Steward) Fellow(now time.Time, from peer.ID) { s.heard[from] = now }
+
 // Pinged takes a ping: its sender lives, and these are the tasks it holds.
 // Whatever was awarded to it and is not among them is free again, after a
 // moment for the award to arrive; at once when the node has forgotten it all.
 func (s *Steward) Pinged(now time.Time, from peer.ID, boot uint64, held []protocol.Key, running int) []Effect {
-	s.heard[from] = now
 	restarted := s.boots[from] != 0 && s.boots[from] != boot
 	s.boots[from] = boot
 	holds := make(map[protocol.Key]bool, len(held))

@@ -159,7 +159,7 @@ func TestSecondSteward(t *testing.T) {
 	if second.Acting() {
 		t.Fatal("the second acts at once")
 	}
-	second.Pinged(now.Add(500*time.Millisecond), s.self, 1, nil, 0)
+	second.Fellow(now.Add(500*time.Millisecond), s.self)
 	second.Tick(now.Add(protocol.RankWait + 400*time.Millisecond))
 	if second.Acting() {
 		t.Fatal("the second acts while the first pings")
@@ -168,7 +168,7 @@ func TestSecondSteward(t *testing.T) {
 	if !second.Acting() {
 		t.Fatal("the second does not act though the first is silent")
 	}
-	second.Pinged(now.Add(2*time.Second), s.self, 1, nil, 0)
+	second.Fellow(now.Add(2*time.Second), s.self)
 	second.Tick(now.Add(2 * time.Second))
 	if second.Acting() {
 		t.Fatal("the second acts on though the first is back")
