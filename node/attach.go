@@ -283,7 +283,7 @@ func (n *Node) Cancel(ctx context.Context, job protocol.CID) error {
 		return err
 	}
 	if s.State.Ended() {
-		return fmt.Errorf("the job has ended already: it is %s", s.State)
+		return fmt.Errorf("%w: the job has ended already, it is %s", ErrInput, s.State)
 	}
 	fact, err := protocol.SignFact(protocol.Fact{Job: job, Kind: protocol.Cancelled, At: time.Now(), Text: "cancelled on node " + n.cfg.Name}, n.mesh.Key())
 	if err != nil {

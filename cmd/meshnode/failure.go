@@ -94,8 +94,8 @@ func printError(w io.Writer, a *app, err error) {
 		text = "no node is running in " + none.Dir
 	}
 	fmt.Fprintln(w, "meshnode: "+strings.TrimRight(text, "\n"))
-	if hint != "" {
-		fmt.Fprintln(w, "hint: "+hint)
+	if hint != "" { // it names the node that this command line talks to
+		fmt.Fprintln(w, "hint: "+strings.ReplaceAll(hint, ": meshnode ", ": "+a.self()+" "))
 	}
 }
 
@@ -123,6 +123,16 @@ func hintFor(a *app, err error) string {
 		return "the nodes that hold it may be down; see: " + a.self() + " peer ls"
 	case errors.Is(err, syscall.ENOSPC):
 		return "free some space and try again; the mesh still has what it had"
+	case errors.Is(err, node.ErrJobFailed):
+		return "see what happened with: meshnode job status JOB, and: meshnode job logs JOB"
+	case strings.Contains(err.Error(), "the disk is full"): // the local API carries no system errors
+		return "free some space and try again; the mesh still has what it had"
+	case strings.Contains(err.Error(), "compiling "):
+		return "mend the program; it must compile by itself, as one file, with: GOOS=wasip1 GOARCH=wasm go build FILE"
+	case strings.Contains(err.Error(), "wasm"):
+		return "programs are modules for WASI preview 1, made for Go with: GOOS=wasip1 GOARCH=wasm go build"
+	case errors.Is(err, node.ErrInput):
+		return "check what the command names; see its --help"
 	case errors.Is(err, protocol.ErrCID):
 		return "a CID looks like bafkrei... or bafybei...; meshnode add PATH prints one"
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -9,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meshnode/meshnode/node"
+	"github.com/meshnode/meshnode/protocol"
 )
 
 func newInvite(a *app) *cobra.Command {
@@ -57,8 +57,8 @@ meshnode start --join TOKEN`,
 }
 
 func checkInvite(cmd *cobra.Command, o node.InviteOptions) error {
-	if o.For <= 0 {
-		return misuse(cmd, errors.New("--for takes a time above zero, like 24h"))
+	if o.For <= 0 || o.For > protocol.MaxInviteValidity {
+		return misuse(cmd, fmt.Errorf("--for takes a time above zero and up to %v, like 24h", protocol.MaxInviteValidity))
 	}
 	for _, role := range o.Roles {
 		if !slices.Contains([]string{"submit", "work", "store", "admin"}, role) {

@@ -30,7 +30,7 @@ func (o output) check() error {
 	}
 	info, err := os.Stat(o.path)
 	if err == nil && info.IsDir() {
-		return hinted(fmt.Errorf("%s is a folder", o.path), "name a file; a folder of parts is made with --partitions or --parts")
+		return hinted(fmt.Errorf("%s is a folder", o.path), "name a file that is not there yet; a folder of parts is made by run --partitions, or by job result --parts")
 	}
 	return folderMustExist(o.path)
 }

@@ -224,8 +224,8 @@ func startHint(a *app, o *startOptions, err error) error {
 		return hinted(err, "free some space in "+o.config.Dir+", or choose another disk with --dir")
 	case errors.Is(err, os.ErrPermission):
 		return hinted(err, "choose a directory that you may write to, with --dir")
-	case o.config.Join != "" && errors.Is(err, node.ErrInput):
-		return hinted(err, "ask a member of the mesh for a fresh token: meshnode invite")
+	case o.config.Join != "":
+		return hinted(err, "ask a member of the mesh for a fresh token, made with: meshnode invite")
 	}
-	return err
+	return hinted(err, "choose a directory that a node can use, with --dir; see: meshnode start --help")
 }
