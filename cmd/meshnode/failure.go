@@ -94,8 +94,11 @@ func printError(w io.Writer, a *app, err error) {
 		text = "no node is running in " + none.Dir
 	}
 	fmt.Fprintln(w, "meshnode: "+strings.TrimRight(text, "\n"))
-	if hint != "" { // it names the node that this command line talks to
-		fmt.Fprintln(w, "hint: "+strings.ReplaceAll(hint, ": meshnode ", ": "+a.self()+" "))
+	if !strings.Contains(hint, a.self()) { // it shall name the node that this command line talks to
+		hint = strings.ReplaceAll(hint, ": meshnode ", ": "+a.self()+" ")
+	}
+	if hint != "" {
+		fmt.Fprintln(w, "hint: "+hint)
 	}
 }
 
