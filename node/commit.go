@@ -130,7 +130,7 @@ func (n *Node) whyNot(m *protocol.Manifest) string {
 			}
 		}
 		if capable == 0 {
-			return fmt.Sprintf("stage %q, %d live nodes; of node %s: %s", s.Name, len(nodes), nodes[len(nodes)-1].ID, why)
+			return fmt.Sprintf("stage %q (live nodes: %d); node %s: %s", s.Name, len(nodes), nodes[len(nodes)-1].ID, why)
 		}
 	}
 	return ""

@@ -225,7 +225,7 @@ func startHint(a *app, o *startOptions, err error) error {
 	case errors.Is(err, os.ErrPermission):
 		return hinted(err, "choose a directory that you may write to, with --dir")
 	case o.config.Join != "":
-		return hinted(err, "ask a member of the mesh for a fresh token, made with: meshnode invite")
+		return hinted(err, "ask a member of the mesh for a fresh token (meshnode invite)")
 	}
 	return hinted(err, "choose a directory that a node can use, with --dir; see: meshnode start --help")
 }
