@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +18,8 @@ func newJob(a *app) *cobra.Command {
 		Use:   "job",
 		Short: "Look at, wait for, collect and cancel jobs",
 		Long: `Look at, wait for, collect and cancel jobs, from any node of the mesh: the
-submitter need not live any more.`,
+submitter need not live any more. JOB is its ID, the beginning of it, or its name
+(run --name), as long as only one job is meant.`,
 		Example: `meshnode job ls
 meshnode job wait JOB
 meshnode job result JOB --out counts.txt`,
@@ -33,17 +35,42 @@ type jobCall func(ctx context.Context, c *local.Client, job protocol.CID) error
 // withJob runs call with the running node.
 func withJob(a *app, call jobCall) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		job, err := parseID(args[0])
-		if err != nil {
-			return hinted(err, "list the jobs with: "+a.self()+" job ls")
-		}
 		c, err := a.dial()
 		if err != nil {
 			return err
 		}
 		defer c.Close()
+		job, err := findJob(cmd.Context(), c, args[0])
+		if err != nil {
+			return hinted(err, "list the jobs with: "+a.self()+" job ls")
+		}
 		return call(cmd.Context(), c, job)
 	}
+}
+
+// findJob is the job that text means: its ID, the beginning of it, or its name,
+// as long as only one job is meant.
+func findJob(ctx context.Context, c *local.Client, text string) (protocol.CID, error) {
+	if job, err := protocol.ParseCID(text); err == nil {
+		return job, nil
+	}
+	jobs, err := c.Jobs(ctx)
+	if err != nil {
+		return "", err
+	}
+	var found []protocol.CID
+	for _, st := range jobs {
+		if text != "" && (st.Name == text || strings.HasPrefix(st.Job.String(), text)) {
+			found = append(found, st.Job)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", fmt.Errorf("%q is neither the ID of a job, nor the beginning of one, nor a job's name", text)
+	case 1:
+		return found[0], nil
+	}
+	return "", fmt.Errorf("%q can be any of %d jobs", text, len(found))
 }
 
 func newJobWait(a *app) *cobra.Command {

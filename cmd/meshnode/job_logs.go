@@ -21,12 +21,13 @@ func newJobLogs(a *app) *cobra.Command {
 		Use:   "logs JOB",
 		Short: "Print what a job's tasks wrote to standard error",
 		Long: `Print what a job's tasks wrote to standard error, run by run, in the order of the
-tasks; failed runs too. With --json, one object a line.`,
+tasks; failed runs too, and a run's log once it has ended. With --json, one object a
+line.`,
 		Example: "meshnode job logs JOB\nmeshnode job logs JOB --task 0/12",
 		Args:    exactly(1, "one job"),
 	}
 	print := withJob(a, func(ctx context.Context, c *local.Client, job protocol.CID) error {
-		return printLogs(ctx, c, job, logPrinter{w: cmd.OutOrStdout(), task: task, json: asJSON})
+		return printLogs(ctx, c, job, logPrinter{w: cmd.OutOrStdout(), note: cmd.ErrOrStderr(), task: task, json: asJSON})
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if task != "" && !regexp.MustCompile(`^[\w-]+/[0-9]+$`).MatchString(task) {
@@ -45,6 +46,7 @@ type logPrinter struct {
 	task  string // "" is all
 	json  bool
 	names names
+	note  io.Writer // for what is no log
 }
 
 func printLogs(ctx context.Context, c *local.Client, job protocol.CID, p logPrinter) error {
@@ -63,6 +65,9 @@ func printLogs(ctx context.Context, c *local.Client, job protocol.CID, p logPrin
 	})
 	if err == nil && printed == 0 && p.task != "" {
 		return fmt.Errorf("no run of the task %s has ended", p.task)
+	}
+	if err == nil && printed == 0 {
+		_, err = fmt.Fprintln(p.note, "no run of a task has ended yet; a log is there once its run has")
 	}
 	return err
 }
