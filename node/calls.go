@@ -35,6 +35,9 @@ type caller struct {
 	log   *slog.Logger
 	serve func(ctx context.Context, from peer.ID, q *protocol.Request) *protocol.Answer
 	busy  chan struct{}
+	// while, if set, returns a context that also ends when the peer is known to
+	// be gone: one that hangs would be waited for in vain.
+	while func(ctx context.Context, p peer.ID) (context.Context, context.CancelFunc)
 
 	mu     sync.Mutex
 	closed bool
@@ -60,12 +63,18 @@ func (c *caller) close() {
 	c.wg.Wait()
 }
 
-// call asks a peer and waits for its answer until ctx or the wait ends.
+// call asks a peer and waits for its answer until ctx or the wait ends, or the
+// peer is gone.
 func (c *caller) call(ctx context.Context, to peer.ID, q *protocol.Request, wait time.Duration) (*protocol.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	if to == c.host.ID() {
 		return answered(c.serve(ctx, to, q))
+	}
+	if c.while != nil {
+		var end context.CancelFunc
+		ctx, end = c.while(ctx, to)
+		defer end()
 	}
 	s, err := c.host.NewStream(ctx, to, protocol.CallProtocol)
 	if err != nil {
@@ -75,11 +84,11 @@ func (c *caller) call(ctx context.Context, to peer.ID, q *protocol.Request, wait
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	defer stop()
 	if err := protocol.WriteFrame(s, protocol.Encode(q)); err != nil {
-		return nil, fmt.Errorf("calling node %s: %w", to, errors.Join(err, ctx.Err()))
+		return nil, fmt.Errorf("calling node %s: %w", to, errors.Join(err, context.Cause(ctx)))
 	}
 	frame, err := protocol.ReadFrame(bufio.NewReader(s), protocol.MaxMessage)
 	if err != nil {
-		return nil, fmt.Errorf("calling node %s: %w", to, errors.Join(err, ctx.Err()))
+		return nil, fmt.Errorf("calling node %s: %w", to, errors.Join(err, context.Cause(ctx)))
 	}
 	var a protocol.Answer
 	if err := protocol.Decode(frame, &a); err != nil {

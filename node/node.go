@@ -102,7 +102,7 @@ func (n *Node) build() error {
 		return err
 	}
 	n.mesh, n.id = m, m.ID()
-	n.exchange = exchange.New(exchange.Config{Host: m.Host(), Store: n.store, Logger: n.log, Allow: m.IsMember})
+	n.exchange = exchange.New(exchange.Config{Host: m.Host(), Store: n.store, Logger: n.log, Allow: m.IsMember, While: m.While})
 	n.guests = n.cfg.Guests
 	if n.guests == nil {
 		n.guests = guest.NewPool(guest.Config{Size: n.cfg.Slots, Dir: n.cfg.path("guests"), Logger: n.log})
@@ -114,6 +114,7 @@ func (n *Node) build() error {
 	n.runner = task.NewRunner(task.Config{Store: n.store, Guests: n.guests, Funcs: funcs, Dir: n.cfg.path("tasks"), Inputs: taskInputs{n}})
 	n.wire = newWire(m.Host(), n.log, n.receive)
 	n.caller = newCaller(m.Host(), n.log, n.answer)
+	n.caller.while = m.While
 	n.loop = newLoop(n)
 	return nil
 }

@@ -28,8 +28,10 @@ const readBuffer = 64 << 10
 const maxStoring = 4
 
 // ask sends req to source and hands the answer's stream to receive. The stream
-// ends with ctx.
+// ends with ctx, and when the source is known to be gone.
 func (x *Exchange) ask(ctx context.Context, source peer.ID, req request, receive func(r *bufio.Reader) error) error {
+	ctx, end := x.while(ctx, source)
+	defer end()
 	opening, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	s, err := x.host.NewStream(opening, source, protocol.BlockProtocol)
@@ -41,7 +43,7 @@ func (x *Exchange) ask(ctx context.Context, source peer.ID, req request, receive
 	if err := x.exchange(s, req, receive); err != nil {
 		_ = s.Reset()
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 		return err
 	}

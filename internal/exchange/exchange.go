@@ -60,6 +60,10 @@ type Config struct {
 	Logger *slog.Logger // discards
 	// Allow says who is served; nil means everyone whom the host lets in.
 	Allow func(peer.ID) bool
+	// While returns a context that also ends when the peer is known to be gone,
+	// so that nobody waits for a source that hangs; nil means that only silence
+	// tells.
+	While func(ctx context.Context, p peer.ID) (context.Context, context.CancelFunc)
 }
 
 // Exchange fetches blocks into a store and serves those that it has.
@@ -68,6 +72,7 @@ type Exchange struct {
 	store *storage.Store
 	log   *slog.Logger
 	allow func(peer.ID) bool
+	while func(context.Context, peer.ID) (context.Context, context.CancelFunc)
 	idle  time.Duration // idleTimeout
 
 	turn    chan struct{} // holds one token for each stream that is being served
@@ -95,6 +100,7 @@ func New(cfg Config) *Exchange {
 		store:   cfg.Store,
 		log:     cfg.Logger,
 		allow:   cfg.Allow,
+		while:   cfg.While,
 		idle:    idleTimeout,
 		turn:    make(chan struct{}, maxServed),
 		peers:   map[peer.ID]*client{},
@@ -105,6 +111,11 @@ func New(cfg Config) *Exchange {
 	}
 	if x.allow == nil {
 		x.allow = func(peer.ID) bool { return true }
+	}
+	if x.while == nil {
+		x.while = func(ctx context.Context, _ peer.ID) (context.Context, context.CancelFunc) {
+			return context.WithCancel(ctx)
+		}
 	}
 	x.buffers.New = func() any { return new([]byte) }
 	return x

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"go.uber.org/goleak"
 
 	"github.com/meshnode/meshnode/protocol"
@@ -173,6 +174,28 @@ func TestSilentSourceIsGivenUp(t *testing.T) {
 	release := make(chan struct{})
 	silent := liar(t, func(network.Stream) { <-release })
 	defer close(release)
+	ok(t, n.x.FetchDAG(timely(t), root, n.knows(silent, honest)))
+}
+
+// TestSourceKnownToBeGone holds that a source which hangs is left as soon as
+// somebody knows, and that the next is asked.
+func TestSourceKnownToBeGone(t *testing.T) {
+	honest, n := newNode(t), newNode(t)
+	root := honest.add(t, noise(7, 64<<10))
+	asked, release := make(chan struct{}), make(chan struct{})
+	silent := liar(t, func(network.Stream) {
+		close(asked)
+		<-release
+	})
+	defer close(release)
+	n.x.idle = time.Hour
+	n.x.while = func(ctx context.Context, p peer.ID) (context.Context, context.CancelFunc) {
+		ctx, cancel := context.WithCancel(ctx)
+		if p == silent.ID() {
+			go func() { <-asked; cancel() }()
+		}
+		return ctx, cancel
+	}
 	ok(t, n.x.FetchDAG(timely(t), root, n.knows(silent, honest)))
 }
 

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -156,6 +157,39 @@ func TestViewStates(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestWhileEndsWithTheMember holds that nobody waits for a member that hangs.
+func TestWhileEndsWithTheMember(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	_, self := newKey(t)
+	_, p := newKey(t)
+	_, stranger := newKey(t)
+	v := newView(self, func(peer.ID) bool { return true })
+	v.becomeUp(self, meta{Boot: 1}, now)
+	v.becomeUp(p, meta{Boot: 7}, now)
+	ctx, cancel := v.while(t.Context(), p)
+	defer cancel()
+	unknown, end := v.while(t.Context(), stranger)
+	if ctx.Err() != nil {
+		t.Fatalf("it ended with the member alive: %v", context.Cause(ctx))
+	}
+	v.becomeDown(p, now)
+	<-ctx.Done()
+	if err := context.Cause(ctx); !errors.Is(err, ErrGone) {
+		t.Errorf("it ended with %v", err)
+	}
+	late, cancel := v.while(t.Context(), p) // the list it came from was old
+	defer cancel()
+	<-late.Done()
+	if err := context.Cause(late); !errors.Is(err, ErrGone) {
+		t.Errorf("one begun late ended with %v", err)
+	}
+	if unknown.Err() != nil {
+		t.Error("it ended for one that was never seen")
+	}
+	end()
+	<-unknown.Done()
 }
 
 func TestBookForgetsTheOldest(t *testing.T) {
