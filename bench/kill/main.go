@@ -67,7 +67,8 @@ Columns:
   makespan  from the commit until a node that stays says final; median (range)
   ratio     of the medians, to the trials without a fault; over: the difference
   extra     starts of tasks beyond one each; again: tasks started more than once
-  lost      how far the number of done tasks, as status shows it, ever fell
+  lost      how far the number of done tasks, as status shows it, ever fell: also
+            for a moment, when those that knew of the last ones stop answering
   next      from the fault until status counts one more task done
   pause     longest time after the fault in which no task was counted
   noticed   until the observer no longer believes all victims alive
