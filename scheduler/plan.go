@@ -179,7 +179,8 @@ func (p *Plan) Lose(k protocol.Key) {
 }
 
 // needed reports whether task k has to run: it never did, or its result is
-// lost and something that reads it is not done.
+// lost and either part of the root, whose copies are yet to be made, or read by
+// something that is not done.
 func (p *Plan) needed(k protocol.Key) bool {
 	t := p.at(k)
 	if t.result == "" {
@@ -188,13 +189,22 @@ func (p *Plan) needed(k protocol.Key) bool {
 	if !t.lost {
 		return false
 	}
+	if k.Stage >= DataStage(p.Manifest) {
+		return true
+	}
 	from, count := dependents(p.Manifest, k)
 	for i := from; i < from+count; i++ {
 		if p.needed(protocol.Key{Stage: k.Stage + 1, Index: i}) {
 			return true
 		}
 	}
-	return count == 0
+	return false
+}
+
+// complete reports whether nothing has to run any more: the root is known, and
+// none of its parts is known to be lost.
+func (p *Plan) complete() bool {
+	return p.Root().Defined() && len(p.Ready(1, func(protocol.Key) bool { return false })) == 0
 }
 
 // ready reports whether all that task k reads is done and at hand.

@@ -256,10 +256,10 @@ func (s *Steward) Tick(now time.Time) []Effect {
 	if effects := s.judge(now); effects != nil {
 		return append(out, effects...)
 	}
-	if root := s.plan.Root(); root.Defined() {
+	if s.plan.complete() {
 		if now.Sub(s.settled) >= settleEvery {
 			s.settled = now
-			out = append(out, Settle{Job: s.plan.Job, Root: root})
+			out = append(out, Settle{Job: s.plan.Job, Root: s.plan.Root()})
 		}
 		return out
 	}

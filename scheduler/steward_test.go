@@ -216,3 +216,21 @@ func TestWorkerReservesAndQueues(t *testing.T) {
 		t.Fatalf("%d tasks stopped, want 2", len(got))
 	}
 }
+
+// TestLostPartOfTheRootRunsAgain holds that a job whose root is known, but not
+// yet copied, goes on when one of the root's parts is lost.
+func TestLostPartOfTheRootRunsAgain(t *testing.T) {
+	s, now := aloneSteward(3, simManifest(2, 0, false))
+	s.Begin(now)
+	for _, k := range []protocol.Key{{Index: 0}, {Index: 1}, {Stage: 1}} {
+		digest, _ := s.plan.InputsDigest(k)
+		r := &protocol.Receipt{Job: s.plan.Job, Task: k, Inputs: digest, Result: protocol.NewCID(protocol.CodecRaw, []byte(k.String()))}
+		s.plan.AddReceipt(protocol.SignedReceipt{Body: protocol.Encode(r)}, r)
+	}
+	s.offers = map[uint64]*offer{}
+	s.plan.Lose(protocol.Key{Index: 1})
+	s.Tick(now.Add(protocol.ClaimTTL))
+	if len(s.offers) != 1 {
+		t.Fatal("the lost part was not offered again: the job waits for ever")
+	}
+}
