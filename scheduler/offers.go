@@ -252,6 +252,9 @@ func (s *Steward) award(now time.Time, id uint64) []Effect {
 	}
 	estimate := max(s.took[o.keys[0].Stage].mean(), time.Millisecond)
 	for _, k := range o.keys {
+		if _, held := s.claims[k]; held || !s.plan.needed(k) {
+			continue // who ran it all along has been heard of meanwhile
+		}
 		slices.SortStableFunc(hands, func(a, b *hand) int { return cmp.Compare(a.start, b.start) })
 		at := slices.IndexFunc(hands, func(h *hand) bool { return h.room > 0 })
 		if at < 0 {

@@ -234,3 +234,27 @@ func TestLostPartOfTheRootRunsAgain(t *testing.T) {
 		t.Fatal("the lost part was not offered again: the job waits for ever")
 	}
 }
+
+// TestAwardLeavesOutWhatIsDone holds that a receipt, or a claim, that comes
+// between offer and award keeps its task from being run again.
+func TestAwardLeavesOutWhatIsDone(t *testing.T) {
+	s, now := aloneSteward(1, simManifest(3, 0, false))
+	var o *protocol.Offer
+	for _, e := range s.Begin(now) {
+		if send, ok := e.(Send); ok {
+			o, _ = send.Message.(*protocol.Offer)
+		}
+	}
+	if o == nil || o.Tasks != 3 {
+		t.Fatalf("offered %+v, want all 3 tasks", o)
+	}
+	done := protocol.Key{Index: 0}
+	digest, _ := s.plan.InputsDigest(done)
+	r := &protocol.Receipt{Job: s.plan.Job, Task: done, Inputs: digest, Result: protocol.NewCID(protocol.CodecRaw, []byte("a")), Worker: "z"}
+	s.plan.AddReceipt(protocol.SignedReceipt{Body: protocol.Encode(r)}, r)
+	s.Received(r)
+	s.Pinged(now, "z", 1, []protocol.Key{{Index: 1}}, 1)
+	if got := awards(s.Bid(now, s.self, &protocol.Bid{Job: o.Job, Reservation: o.Reservation, Tasks: 3})); got[s.self] != 1 {
+		t.Fatalf("%d tasks awarded, want 1: one is done, one is claimed", got[s.self])
+	}
+}
