@@ -48,21 +48,32 @@ func NewLedger(job protocol.CID, m *protocol.Manifest) *Ledger {
 }
 
 // AddReceipt adds a checked receipt and reports whether it is new. One that
-// names no task of the job, or one too many of its task, is not added.
+// names no task of the job is not added. Of too many for one task the lowest
+// stay, those with the lowest results among equal inputs: which ones must not
+// depend on the order in which they came.
 func (l *Ledger) AddReceipt(signed protocol.SignedReceipt, open *protocol.Receipt) bool {
 	k := open.Task
-	if open.Job != l.job || k.Stage >= len(l.tasks) || k.Index >= len(l.tasks[k.Stage]) {
+	if !l.names(open) {
 		return false
 	}
 	rec := &l.tasks[k.Stage][k.Index]
-	at, found := slices.BinarySearchFunc(rec.receipts, signed.Body, func(e entry, body []byte) int {
-		return bytes.Compare(e.signed.Body, body)
-	})
-	if found || len(rec.receipts) >= maxReceiptsPerTask {
+	at, found := rec.find(signed.Body)
+	if found || at == maxReceiptsPerTask {
 		return false
 	}
-	rec.receipts = slices.Insert(rec.receipts, at, entry{signed, open})
+	rec.receipts = first(maxReceiptsPerTask, slices.Insert(rec.receipts, at, entry{signed, open}))
 	return true
+}
+
+// names reports whether a receipt is of a task of this job.
+func (l *Ledger) names(r *protocol.Receipt) bool {
+	return r.Job == l.job && r.Task.Stage < len(l.tasks) && r.Task.Index < len(l.tasks[r.Task.Stage])
+}
+
+func (r *record) find(body []byte) (at int, found bool) {
+	return slices.BinarySearchFunc(r.receipts, body, func(e entry, body []byte) int {
+		return bytes.Compare(e.signed.Body, body)
+	})
 }
 
 // AddFact adds a checked fact and reports whether it is new.

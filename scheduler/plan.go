@@ -42,11 +42,19 @@ func NewPlan(job protocol.CID, m *protocol.Manifest) *Plan {
 // AddReceipt adds a checked receipt to the ledger and reports whether it was
 // new.
 func (p *Plan) AddReceipt(signed protocol.SignedReceipt, open *protocol.Receipt) bool {
-	if !p.Ledger.AddReceipt(signed, open) {
+	if !p.Ledger.names(open) {
 		return false
 	}
 	k := open.Task
+	if _, known := p.Ledger.tasks[k.Stage][k.Index].find(signed.Body); known {
+		return false
+	}
+	// One that the ledger has no room for still says that its result is there
+	// again.
 	p.at(k).lost = false
+	if !p.Ledger.AddReceipt(signed, open) {
+		return false
+	}
 	p.derive(k)
 	return true
 }
