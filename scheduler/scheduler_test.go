@@ -1,9 +1,6 @@
 package scheduler
 
 import (
-	"flag"
-	"fmt"
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -13,59 +10,6 @@ import (
 
 	"github.com/meshnode/meshnode/protocol"
 )
-
-var oneSeed = flag.Uint64("seed", 0, "run only this seed of the simulation")
-
-// TestCrashes runs a job on a lossy network while fewer than r of its nodes
-// crash, the stewards first: it ends with the root of a sequential run.
-func TestCrashes(t *testing.T) {
-	for seed := uint64(1); seed <= 150; seed++ {
-		if *oneSeed != 0 && seed != *oneSeed {
-			continue
-		}
-		rng := rand.New(rand.NewPCG(seed, 7))
-		m := simManifest(1+rng.IntN(200), rng.IntN(5), rng.IntN(2) == 0)
-		s := newSim(t, seed, 3+rng.IntN(15), m)
-		victims := Stewards(string(s.job), 3, s.ids)
-		for i := range rng.IntN(3) {
-			s.after(time.Duration(rng.Int64N(int64(5*time.Second))), func() { s.crash(victims[i]) })
-		}
-		s.run(5 * time.Minute)
-		want := sequentialRoot(m)
-		s.eachLive(func(n *simNode) {
-			if f := n.plan.Ended(); f != nil && (f.Kind != protocol.Final || f.Root != want) {
-				t.Fatalf("seed %d: node %s ended %s with root %s, want %s (repeat with -seed %d)", seed, n.id, f.Kind, f.Root, want, seed)
-			}
-		})
-	}
-}
-
-// TestSameSeedSameRun holds the machines to be pure: a seed repeats a run.
-func TestSameSeedSameRun(t *testing.T) {
-	trace := func() string {
-		s := newSim(t, 42, 9, simManifest(60, 3, true))
-		s.after(time.Second, func() { s.crash(s.ids[2]) })
-		s.run(5 * time.Minute)
-		return fmt.Sprint(s.now.UnixNano(), s.seq, s.runs)
-	}
-	if a, b := trace(), trace(); a != b {
-		t.Fatalf("one seed, two runs: %s and %s", a, b)
-	}
-}
-
-// TestEveryoneIsSteward lets every node believe itself the first steward: work
-// is repeated, the root does not change (invariant I8).
-func TestEveryoneIsSteward(t *testing.T) {
-	m := simManifest(40, 2, true)
-	s := newSim(t, 3, 8, m)
-	s.eachLive(func(n *simNode) { n.steward.stewards = []peer.ID{n.id} })
-	s.run(5 * time.Minute)
-	s.eachLive(func(n *simNode) {
-		if f := n.plan.Ended(); f == nil || f.Root != sequentialRoot(m) {
-			t.Fatalf("node %s ended with %+v", n.id, f)
-		}
-	})
-}
 
 // TestLedgerJoin holds the join to be commutative, associative and idempotent
 // (invariant I4), and the plan to depend on the set alone (rule R8).

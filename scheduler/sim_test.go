@@ -2,10 +2,11 @@ package scheduler
 
 import (
 	"container/heap"
+	"encoding/binary"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -13,32 +14,26 @@ import (
 	"github.com/meshnode/meshnode/protocol"
 )
 
-// sim runs the machines of several nodes over one job on a network that
-// delays, loses and repeats messages, while nodes crash. Signatures are left
-// out: they are protocol's business.
+// sim runs the machines of several nodes over one job in virtual time, on a
+// network and on nodes that fail as its scenario says. Signatures are left out:
+// they are protocol's business. What the checkers need is written down as it
+// happens; the checkers themselves stand in check_test.go.
 type sim struct {
-	t     *testing.T
-	seed  uint64
+	scenario
 	rng   *rand.Rand
+	start time.Time
 	now   time.Time
 	queue events
 	seq   int
 	nodes map[peer.ID]*simNode
-	ids   []peer.ID
-	m     *protocol.Manifest
+	ids   []peer.ID // of all nodes, those that have not joined yet among them
 	job   protocol.CID
-	loss  float64
-	runs  int
-}
+	net   network
+	opens map[string]any // what is signed, decoded once
 
-type simNode struct {
-	id      peer.ID
-	boot    uint64
-	dead    bool
-	plan    *Plan
-	steward *Steward
-	worker  *Worker
-	courier *Courier
+	lastFault time.Time // when the last fault was healed
+	seen      journal
+	trace     uint64
 }
 
 type event struct {
@@ -62,45 +57,41 @@ func (e *events) Pop() any {
 	return x
 }
 
-func newSim(t *testing.T, seed uint64, nodes int, m *protocol.Manifest) *sim {
+func newSim(c scenario) *sim {
 	s := &sim{
-		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1e9, 0), nodes: map[peer.ID]*simNode{},
-		m: m, job: protocol.NewCID(protocol.CodecDagCBOR, []byte(fmt.Sprint(seed))), loss: 0.05,
+		scenario: c, rng: rand.New(rand.NewPCG(c.seed, 1)), start: time.Unix(1e9, 0), nodes: map[peer.ID]*simNode{},
+		job: protocol.NewCID(protocol.CodecDagCBOR, []byte(fmt.Sprint(c.seed))), opens: map[string]any{},
+		net: network{side: map[peer.ID]int{}, cut: map[[2]peer.ID]bool{}}, seen: newJournal(),
 	}
-	for i := range nodes {
+	s.now, s.lastFault = s.start, s.start
+	for i := range c.size + c.joiners {
 		id := peer.ID(fmt.Sprintf("\x00\x02%02d", i)) // an identity multihash
-		n := &simNode{id: id, boot: uint64(i) + 1, plan: NewPlan(s.job, m), worker: NewWorker(2), courier: NewCourier()}
-		n.steward = NewSteward(n.plan, id, rand.New(rand.NewPCG(seed, uint64(i)+100)))
+		n := &simNode{s: s, id: id, index: i, speed: 1, disk: newDisk()}
+		if c.skew {
+			n.offset = time.Duration(s.rng.Int64N(int64(time.Minute))) - 30*time.Second
+			n.drift = (s.rng.Float64() - 0.5) / 100
+		}
+		if c.slow && s.rng.IntN(5) == 0 {
+			n.speed = 10
+		}
 		s.nodes[id], s.ids = n, append(s.ids, id)
 	}
-	committed := &protocol.Fact{Job: s.job, Kind: protocol.Committed, By: s.ids[0], At: s.now}
-	signed := protocol.Signed{Body: protocol.Encode(committed)}
-	s.eachLive(func(n *simNode) {
-		n.plan.AddFact(signed, committed)
-		s.perform(n, n.steward.SetNodes(s.now, s.live()))
-		s.every(n, 25*time.Millisecond, func() {
-			s.perform(n, n.steward.Tick(s.now))
-			s.perform(n, n.courier.Tick(s.now, func(protocol.CID) []peer.ID { return n.steward.Stewards() }))
-		})
-		s.every(n, protocol.PingEvery, func() { s.ping(n) })
-		s.every(n, protocol.DigestEvery, func() { s.announce(n) })
-	})
+	for _, id := range s.ids[:c.size] {
+		s.nodes[id].boot()
+	}
+	s.commit()
 	return s
 }
 
-func (s *sim) live() []Node {
-	var out []Node
-	s.eachLive(func(n *simNode) {
-		out = append(out, Node{ID: n.id, Slots: 2, Kinds: []protocol.ProgramKind{protocol.Wasm}})
-	})
-	return out
-}
-
-func (s *sim) eachLive(f func(*simNode)) {
-	for _, id := range s.ids {
-		if n := s.nodes[id]; !n.dead {
-			f(n)
-		}
+// commit makes the job known to its stewards, as a submission does.
+func (s *sim) commit() {
+	fact := protocol.Fact{Job: s.job, Kind: protocol.Committed, By: s.ids[0], At: s.now, Copies: min(s.m.Copies, s.size)}
+	signed := protocol.Signed{Body: protocol.Encode(fact)}
+	for _, id := range Stewards(string(s.job), s.m.Copies, s.ids[:s.size]) {
+		n := s.nodes[id]
+		n.know()
+		n.add(nil, []protocol.Signed{signed})
+		n.perform(n.steward.Begin(n.now()))
 	}
 }
 
@@ -109,136 +100,94 @@ func (s *sim) after(d time.Duration, do func()) {
 	heap.Push(&s.queue, event{s.now.Add(d), s.seq, do})
 }
 
-func (s *sim) every(n *simNode, d time.Duration, do func()) {
-	s.after(d*3/4+time.Duration(s.rng.Int64N(int64(d/2))), func() {
-		if !n.dead {
-			do()
-			s.every(n, d, do)
-		}
-	})
+// upTo draws a duration below d.
+func (s *sim) upTo(d time.Duration) time.Duration { return time.Duration(s.rng.Int64N(int64(d))) }
+
+// note adds to the trace, which must be the same whenever a seed is run.
+func (s *sim) note(parts ...any) {
+	h := fnv.New64a()
+	h.Write(binary.LittleEndian.AppendUint64(nil, s.trace))
+	h.Write(binary.LittleEndian.AppendUint64(nil, uint64(s.now.UnixNano())))
+	fmt.Fprint(h, parts...)
+	s.trace = h.Sum64()
 }
 
-func (s *sim) ping(n *simNode) {
-	claims := n.worker.Claims()
-	for _, id := range n.steward.Stewards() {
-		s.send(n, id, &protocol.Ping{Boot: n.boot, Claims: claims})
-	}
-}
-
-func (s *sim) announce(n *simNode) {
-	for _, id := range n.steward.Stewards() {
-		if id != n.id {
-			s.send(n, id, n.plan.Ledger.Announce(true))
+func (s *sim) each(match func(*simNode) bool, f func(*simNode)) {
+	for _, id := range s.ids {
+		if n := s.nodes[id]; match(n) {
+			f(n)
 		}
 	}
 }
 
-func (s *sim) send(n *simNode, to peer.ID, m protocol.Message) {
-	copies := 1
-	if to != n.id {
-		switch x := s.rng.Float64(); {
-		case x < s.loss:
-			copies = 0
-		case x < 2*s.loss:
-			copies = 2
+func up(n *simNode) bool { return n.up }
+
+func (s *sim) live() []peer.ID {
+	var out []peer.ID
+	s.each(up, func(n *simNode) { out = append(out, n.id) })
+	return out
+}
+
+// lookEvery is after how many events the simulator looks whether the job is
+// over: to look costs more than an event.
+const lookEvery = 64
+
+// run lets time pass until all live stewards know the same end, or the job is
+// overdue. It returns the first thing that a checker objects to.
+func (s *sim) run() error {
+	s.schedule()
+	handled := 0
+	for s.queue.Len() > 0 {
+		e := heap.Pop(&s.queue).(event)
+		s.now = e.at
+		if s.now.After(s.lastFault.Add(s.limit)) {
+			return fmt.Errorf("L1: no end within %s of the last fault: %s", s.limit, s.describe())
+		}
+		e.do()
+		if s.seen.broken != nil {
+			return s.seen.broken
+		}
+		if handled++; handled%lookEvery == 0 && s.over() {
+			break
 		}
 	}
-	for range copies {
-		s.after(time.Duration(s.rng.Int64N(int64(20*time.Millisecond))), func() {
-			if target := s.nodes[to]; !target.dead {
-				s.deliver(target, n.id, m)
+	return s.check()
+}
+
+// over reports whether all live stewards that know the job agree how it has
+// ended. A node that hangs is waited for. One that came, or came back with
+// nothing, when it was over hears of the job only when it asks.
+func (s *sim) over() bool {
+	kinds := map[protocol.FactKind]bool{}
+	for _, id := range Stewards(string(s.job), s.m.Copies, s.live()) {
+		n := s.nodes[id]
+		if n.hung() || n.plan != nil && n.plan.Ended() == nil {
+			return false
+		}
+		if n.plan == nil {
+			continue
+		}
+		kinds[n.plan.Ended().Kind] = true
+	}
+	if len(kinds) == 0 { // all that looked after it are gone: others remember
+		s.each(up, func(n *simNode) {
+			if n.plan != nil && n.plan.Ended() != nil {
+				kinds[n.plan.Ended().Kind] = true
 			}
 		})
 	}
+	return len(kinds) == 1 && (!s.cancels || s.now.After(s.lastFault))
 }
 
-func (s *sim) deliver(n *simNode, from peer.ID, m protocol.Message) {
-	switch m := m.(type) {
-	case *protocol.Offer:
-		s.perform(n, n.worker.Offered(s.now, from, m, 0, ""))
-	case *protocol.Bid:
-		s.perform(n, n.steward.Bid(s.now, from, m))
-	case *protocol.Award:
-		s.perform(n, n.worker.Awarded(from, m))
-	case *protocol.Ping:
-		var c protocol.Claim
-		if len(m.Claims) > 0 {
-			c = m.Claims[0]
+func (s *sim) describe() string {
+	text := ""
+	s.each(up, func(n *simNode) {
+		if n.plan == nil {
+			return
 		}
-		n.steward.Fellow(s.now, from)
-		s.perform(n, n.steward.Pinged(s.now, from, m.Boot, c.Tasks, c.Running))
-	case *protocol.Done:
-		s.receive(n, m)
-		if m.Number > 0 {
-			s.send(n, from, &protocol.Ack{Job: m.Job, Number: m.Number})
-		}
-	case *protocol.Ack:
-		n.courier.Acked(from, m)
-	case *protocol.Announce:
-		for _, d := range n.plan.Ledger.LackedBy(m) {
-			s.send(n, from, d)
-		}
-		if m.Reply && n.plan.Ledger.Lacks(m) {
-			s.send(n, from, n.plan.Ledger.Announce(false))
-		}
-	}
-}
-
-func (s *sim) receive(n *simNode, d *protocol.Done) {
-	for _, r := range d.Receipts {
-		var open protocol.Receipt
-		if err := protocol.Decode(r.Body, &open); err != nil {
-			s.t.Fatal(err)
-		}
-		if n.plan.AddReceipt(r, &open) {
-			n.steward.Received(&open)
-		}
-	}
-	for _, f := range d.Facts {
-		var open protocol.Fact
-		if err := protocol.Decode(f.Body, &open); err != nil {
-			s.t.Fatal(err)
-		}
-		n.plan.AddFact(f, &open)
-	}
-	s.perform(n, n.steward.Tick(s.now))
-}
-
-func (s *sim) perform(n *simNode, effects []Effect) {
-	for _, e := range effects {
-		switch e := e.(type) {
-		case Send:
-			s.send(n, e.To, e.Message)
-		case Start:
-			s.runs++
-			took := time.Duration(s.rng.Int64N(int64(300 * time.Millisecond)))
-			s.after(took, func() {
-				if !n.dead {
-					s.finish(n, e, took)
-				}
-			})
-		case Settle:
-			f := protocol.Fact{Job: s.job, Kind: protocol.Final, By: n.id, Root: e.Root, At: s.now}
-			s.tell(n, &protocol.Done{Job: s.job, Facts: []protocol.Signed{{Body: protocol.Encode(f)}}})
-		}
-	}
-}
-
-func (s *sim) tell(n *simNode, d *protocol.Done) {
-	s.receive(n, d)
-	s.perform(n, n.courier.Post(s.now, d, n.steward.Stewards()))
-}
-
-func (s *sim) finish(n *simNode, e Start, took time.Duration) {
-	var cids []protocol.CID
-	for _, in := range e.Inputs {
-		cids = append(cids, in.CID)
-	}
-	r := protocol.Receipt{Job: s.job, Task: e.Task, Inputs: protocol.InputsDigest(e.Task.Index, cids), Worker: n.id, Took: took, Size: 1}
-	r.Result = simResult(e.Task, cids)
-	s.perform(n, n.worker.Ended(s.job, e.Task, took))
-	s.tell(n, &protocol.Done{Job: s.job, Receipts: []protocol.SignedReceipt{{Body: protocol.Encode(r)}}})
-	n.worker.Told(s.job, e.Task)
+		text += fmt.Sprintf("\n  %s acting=%v done=%d/%d committed=%v ended=%v claims=%d offers=%d waiting=%q", n.id[2:], n.steward.Acting(), n.plan.Done(), s.m.Tasks(), n.plan.Ledger.Fact(protocol.Committed) != nil, n.plan.Ended() != nil, len(n.steward.claims), len(n.steward.offers), n.steward.Waiting())
+	})
+	return text
 }
 
 // simResult is the result of a deterministic task: a function of what it reads.
@@ -266,37 +215,6 @@ func sequentialRoot(m *protocol.Manifest) protocol.CID {
 	return before[0]
 }
 
-func (s *sim) crash(id peer.ID) {
-	n := s.nodes[id]
-	n.dead = true
-	s.after(time.Duration(s.rng.Int64N(int64(3*time.Second))), func() { // noticed some time later
-		s.eachLive(func(n *simNode) { s.perform(n, n.steward.SetNodes(s.now, s.live())) })
-	})
-}
-
-// run lets time pass until every live node knows the end, or fails the test.
-func (s *sim) run(limit time.Duration) {
-	deadline := s.now.Add(limit)
-	for s.queue.Len() > 0 && s.now.Before(deadline) {
-		e := heap.Pop(&s.queue).(event)
-		s.now = e.at
-		e.do()
-		ended := true
-		s.eachLive(func(n *simNode) {
-			if slices.Contains(n.steward.Stewards(), n.id) {
-				ended = ended && n.plan.Ended() != nil
-			}
-		})
-		if ended {
-			return
-		}
-	}
-	s.eachLive(func(n *simNode) {
-		s.t.Logf("%s acting=%v done=%d waiting=%q claims=%d offers=%d", n.id, n.steward.Acting(), n.plan.Done(), n.steward.Waiting(), len(n.steward.claims), len(n.steward.offers))
-	})
-	s.t.Fatalf("seed %d: no end within %s; repeat with: go test ./scheduler -run TestCrashes -seed %d", s.seed, limit, s.seed)
-}
-
 func simManifest(splits, partitions int, combine bool) *protocol.Manifest {
 	p := &protocol.Program{Kind: protocol.Wasm, Module: protocol.NewCID(protocol.CodecRaw, []byte("program"))}
 	c := Chain{Splits: splits, Map: *p, Partitions: partitions}
@@ -308,3 +226,6 @@ func simManifest(splits, partitions int, combine bool) *protocol.Manifest {
 	}
 	return &protocol.Manifest{Copies: 3, Mode: protocol.Strict, Splits: protocol.NewCID(protocol.CodecDagCBOR, []byte("splits")), Stages: Stages(c)}
 }
+
+// within reports whether list names id.
+func within(list []peer.ID, id peer.ID) bool { return slices.Contains(list, id) }

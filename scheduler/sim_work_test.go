@@ -1,0 +1,247 @@
+package scheduler
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/meshnode/meshnode/protocol"
+)
+
+// disk is what a node keeps over a restart, unless its disk is lost too.
+type disk struct {
+	receipts []protocol.SignedReceipt
+	facts    []protocol.Signed
+	has      map[string]bool // receipts and facts, by their bytes
+	blocks   map[protocol.CID]bool
+}
+
+func newDisk() *disk { return &disk{has: map[string]bool{}, blocks: map[protocol.CID]bool{}} }
+
+func (d *disk) receipt(r protocol.SignedReceipt) {
+	if !d.has[string(r.Body)] {
+		d.has[string(r.Body)], d.receipts = true, append(d.receipts, r)
+	}
+}
+
+func (d *disk) fact(f protocol.Signed) {
+	if !d.has[string(f.Body)] {
+		d.has[string(f.Body)], d.facts = true, append(d.facts, f)
+	}
+}
+
+// perform carries out what the machines want done.
+func (n *simNode) perform(effects []Effect) {
+	for _, e := range effects {
+		switch e := e.(type) {
+		case Send:
+			if a, award := e.Message.(*protocol.Award); award {
+				n.s.seen.awarded(n, a)
+			}
+			n.s.send(n, e.To, e.Message)
+		case Start:
+			n.begin(e)
+		case Stop:
+			n.running[e.Task] = false
+		case Check:
+			n.check(e.Task, e.Deps)
+		case Settle:
+			n.settle(e)
+		case Conclude:
+			n.state(protocol.Fact{Kind: protocol.Failed, Text: e.Text})
+		case Noted:
+			if n.s.verbose {
+				fmt.Printf("%s %x %s %s by %x: %s\n", n.s.now.Sub(n.s.start), n.id[2:], e.What, e.Task, e.Peer, e.Why)
+			}
+			if e.What == "claim lost" {
+				n.s.seen.excuses++
+			}
+		}
+	}
+}
+
+// begin runs a task: it ends with a receipt, fails as the scenario says, or
+// cannot read an input that nobody within reach holds.
+func (n *simNode) begin(e Start) {
+	s := n.s
+	s.seen.started(n, e.Task)
+	n.running[e.Task] = true
+	took := time.Duration(float64(s.upTo(s.taskTime)+time.Millisecond) * n.speed)
+	n.later(took, func() {
+		goesOn := n.running[e.Task]
+		delete(n.running, e.Task)
+		n.perform(n.worker.Ended(s.job, e.Task, took))
+		if !goesOn {
+			n.worker.Told(s.job, e.Task)
+			return
+		}
+		if f := n.failure(e); f != nil {
+			f.Task, f.Inputs, f.Text = e.Task, inputsOf(e), string(f.Kind)
+			s.seen.failed(n, e.Task, f)
+			n.state(protocol.Fact{Kind: protocol.FailedRun, Run: f})
+			n.worker.Told(s.job, e.Task)
+			return
+		}
+		n.finish(e, took)
+	})
+}
+
+func inputsOf(e Start) protocol.Digest {
+	var cids []protocol.CID
+	for _, in := range e.Inputs {
+		cids = append(cids, in.CID)
+	}
+	return protocol.InputsDigest(e.Task.Index, cids)
+}
+
+func (n *simNode) failure(e Start) *protocol.Failure {
+	s := n.s
+	if s.failing[e.Task] {
+		return &protocol.Failure{Kind: protocol.FailExit, Code: 3}
+	}
+	if s.rng.Float64() < s.hostFailures {
+		return &protocol.Failure{Kind: protocol.FailHost}
+	}
+	for _, in := range e.Inputs {
+		if e.Task.Stage > 0 && len(n.holders(in.CID)) == 0 {
+			return &protocol.Failure{Kind: protocol.FailInput, Lost: in.CID}
+		}
+	}
+	return nil
+}
+
+// holders are the nodes within reach that hold a block, this one perhaps.
+func (n *simNode) holders(c protocol.CID) []peer.ID {
+	var out []peer.ID
+	n.s.each(up, func(x *simNode) {
+		if x.disk.blocks[c] && (x == n || n.s.talks(n.id, x.id)) {
+			out = append(out, x.id)
+		}
+	})
+	return out
+}
+
+func (n *simNode) finish(e Start, took time.Duration) {
+	s := n.s
+	var cids []protocol.CID
+	for _, in := range e.Inputs {
+		cids = append(cids, in.CID)
+	}
+	r := protocol.Receipt{Job: s.job, Task: e.Task, Inputs: inputsOf(e), Worker: n.id, Took: took, Size: 1}
+	r.Result = simResult(e.Task, cids)
+	if s.m.Mode == protocol.Provenance {
+		r.Result = protocol.NewCID(protocol.CodecRaw, []byte(fmt.Sprint(r.Result, s.rng.IntN(4))))
+	}
+	signed := protocol.SignedReceipt{Body: protocol.Encode(r)}
+	s.seen.ran[string(signed.Body)] = true
+	n.disk.blocks[r.Result] = true
+	told := func() {
+		n.tell([]protocol.SignedReceipt{signed}, nil)
+		n.worker.Told(s.job, e.Task)
+	}
+	if s.inline {
+		signed.Block = []byte{1}
+		told()
+		return
+	}
+	copies, key := min(protocol.IntermediateCopies, s.m.Copies)-1, fmt.Sprint(s.job, e.Task.Stage, e.Task.Index/protocol.MaxOfferBatch)
+	if e.Task.Stage >= DataStage(s.m) {
+		copies, key = s.m.Copies-1, string(s.job)
+	}
+	targets := slices.DeleteFunc(Rank(key, n.view), func(id peer.ID) bool { return id == n.id })
+	n.place(r.Result, targets, copies, func(int) { told() })
+}
+
+// place copies a block to the first of targets that answer, one after another.
+func (n *simNode) place(c protocol.CID, targets []peer.ID, copies int, then func(lacking int)) {
+	if copies <= 0 || len(targets) == 0 || len(n.holders(c)) == 0 {
+		then(max(copies, 0))
+		return
+	}
+	n.s.call(n, targets[0], func(ok bool) {
+		if ok {
+			n.s.nodes[targets[0]].disk.blocks[c] = true
+			copies--
+		}
+		n.place(c, targets[1:], copies, then)
+	})
+}
+
+// check looks for the results of deps; those that nobody holds are lost.
+func (n *simNode) check(k protocol.Key, deps []protocol.Key) {
+	if n.checking[k] {
+		return
+	}
+	n.checking[k] = true
+	n.later(20*time.Millisecond+n.s.upTo(100*time.Millisecond), func() {
+		delete(n.checking, k)
+		for _, d := range deps {
+			if c, _ := n.plan.Result(d); c.Defined() && len(n.holders(c)) == 0 && n.s.mutation != ignoreLoss {
+				n.s.seen.excuses++
+				n.plan.Lose(d)
+			}
+		}
+		if !n.ended {
+			n.perform(n.steward.Tick(n.now()))
+		}
+	})
+}
+
+// settle has the root and the parts that it joins held by enough nodes, and
+// then states the job final.
+func (n *simNode) settle(e Settle) {
+	if n.settling {
+		return
+	}
+	if n.s.mutation == finalAtOnce {
+		n.s.seen.finals(n, []protocol.CID{e.Root}, min(n.s.m.Copies, len(n.view)))
+		n.state(protocol.Fact{Kind: protocol.Final, Root: e.Root})
+		return
+	}
+	n.settling = true
+	var parts []protocol.CID
+	var deps []protocol.Key
+	for stage := DataStage(n.s.m); stage < len(n.s.m.Stages); stage++ {
+		for i := range n.s.m.Stages[stage].Tasks {
+			k := protocol.Key{Stage: stage, Index: i}
+			c, _ := n.plan.Result(k)
+			parts, deps = append(parts, c), append(deps, k)
+		}
+	}
+	if n.s.loseParts > 0 {
+		n.s.loseParts--
+		n.s.loseResult(parts[n.s.rng.IntN(len(parts))])
+	}
+	n.later(10*time.Millisecond+n.s.upTo(50*time.Millisecond), func() { n.settlePart(e, parts, deps) })
+}
+
+func (n *simNode) settlePart(e Settle, parts []protocol.CID, deps []protocol.Key) {
+	copies := min(n.s.m.Copies, len(n.view))
+	for _, c := range parts {
+		held := n.holders(c)
+		if len(held) == 0 {
+			n.settling = false
+			n.check(protocol.Key{Stage: DataStage(n.s.m)}, deps)
+			return
+		}
+		if len(held) >= copies {
+			continue
+		}
+		targets := slices.DeleteFunc(Rank(string(n.s.job), n.view), func(id peer.ID) bool { return within(held, id) })
+		n.place(c, targets, copies-len(held), func(lacking int) {
+			if lacking > 0 {
+				n.settling = false
+				return
+			}
+			n.settlePart(e, parts, deps)
+		})
+		return
+	}
+	n.settling = false
+	if !n.ended {
+		n.s.seen.finals(n, parts, copies)
+		n.state(protocol.Fact{Kind: protocol.Final, Root: e.Root, Copies: copies})
+	}
+}
