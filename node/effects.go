@@ -53,8 +53,7 @@ func (l *loop) begin(e scheduler.Start) {
 	})
 }
 
-// ended notes that a task's run is over; told, that the stewards have been
-// told, or that there is nothing to tell.
+// endedRun notes that a task's run is over: its slot is free.
 func (l *loop) endedRun(now time.Time, id protocol.CID, k protocol.Key, took time.Duration) {
 	delete(l.running[id], k)
 	if len(l.running[id]) == 0 {
@@ -79,8 +78,7 @@ func (l *loop) state(now time.Time, f protocol.Fact) {
 	l.tell(now, j, nil, []protocol.Signed{signed})
 }
 
-// tell brings receipts and facts to a job's stewards, and how it ended also to
-// everybody who works for it.
+// tell brings receipts and facts to a job's stewards.
 func (l *loop) tell(now time.Time, j *job, receipts []protocol.SignedReceipt, facts []protocol.Signed) {
 	for _, d := range scheduler.Batches(j.plan.Job, receipts, facts) {
 		l.perform(now, l.courier.Post(now, d, others(j.steward.Stewards(), l.n.id)))
@@ -150,13 +148,7 @@ func (l *loop) end(now time.Time, j *job) {
 	l.perform(now, l.worker.Drop(id))
 	fact := j.plan.Ended()
 	l.n.log.Info("job ended", "job", id, "how", fact.Kind, "why", fact.Text)
-	_, facts := j.plan.Ledger.Everything()
-	var ends []protocol.Signed
-	for _, s := range facts {
-		if f, err := protocol.OpenFact(s); err == nil && f.Kind == fact.Kind {
-			ends = append(ends, s)
-		}
-	}
+	ends := j.plan.Ledger.Stated(fact.Kind)
 	for _, w := range j.steward.Claimants() {
 		if w != l.n.id {
 			l.send(w, &protocol.Done{Job: id, Facts: ends})

@@ -250,3 +250,20 @@ func (s *sim) checkPosts() error {
 	}
 	return nil
 }
+
+// Everything returns all that the ledger holds.
+func (l *Ledger) Everything() ([]protocol.SignedReceipt, []protocol.Signed) {
+	var receipts []protocol.SignedReceipt
+	for _, tasks := range l.tasks {
+		for _, t := range tasks {
+			for _, e := range t.receipts {
+				receipts = append(receipts, e.signed)
+			}
+		}
+	}
+	var facts []protocol.Signed
+	for _, s := range l.sortedFacts() {
+		facts = append(facts, s.signed)
+	}
+	return receipts, facts
+}

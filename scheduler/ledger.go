@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"slices"
 
@@ -103,15 +104,31 @@ func (l *Ledger) sortedFacts() []statement {
 }
 
 // Fact returns the fact of that kind with the lowest root, then the earliest.
+// It is asked for at every tick, so it does not sort.
 func (l *Ledger) Fact(kind protocol.FactKind) *protocol.Fact {
 	var best *protocol.Fact
-	for _, s := range l.sortedFacts() {
+	var bestID protocol.Digest
+	for id, s := range l.facts {
 		f := s.open
-		if f.Kind == kind && (best == nil || f.Root < best.Root || f.Root == best.Root && f.At.Before(best.At)) {
-			best = f
+		if f.Kind != kind {
+			continue
+		}
+		if best == nil || cmp.Or(cmp.Compare(f.Root, best.Root), f.At.Compare(best.At), bytes.Compare(id[:], bestID[:])) < 0 {
+			best, bestID = f, id
 		}
 	}
 	return best
+}
+
+// Stated are the facts of that kind, signed, in a fixed order.
+func (l *Ledger) Stated(kind protocol.FactKind) []protocol.Signed {
+	var out []protocol.Signed
+	for _, s := range l.sortedFacts() {
+		if s.open.Kind == kind {
+			out = append(out, s.signed)
+		}
+	}
+	return out
 }
 
 // Failures are the failed runs of task k, in a fixed order.
@@ -197,23 +214,6 @@ func Batches(job protocol.CID, receipts []protocol.SignedReceipt, facts []protoc
 		out = append(out, d)
 	}
 	return out
-}
-
-// Everything returns all that the ledger holds, to be kept or sent.
-func (l *Ledger) Everything() ([]protocol.SignedReceipt, []protocol.Signed) {
-	var receipts []protocol.SignedReceipt
-	for _, tasks := range l.tasks {
-		for _, t := range tasks {
-			for _, e := range t.receipts {
-				receipts = append(receipts, e.signed)
-			}
-		}
-	}
-	var facts []protocol.Signed
-	for _, s := range l.sortedFacts() {
-		facts = append(facts, s.signed)
-	}
-	return receipts, facts
 }
 
 // Runs lists every run of a task that ended, by task.
