@@ -86,15 +86,13 @@ func (n *Node) verifyHeld(ctx context.Context, roots []protocol.CID, alive []pee
 		}
 	}
 	after := n.findHolders(ctx, roots, counted, protocol.RankWait)
-	all := counted
 	for _, c := range roots {
-		held := slices.DeleteFunc(slices.Clone(after.by[c]), func(id peer.ID) bool { return before.boots[id] != after.boots[id] })
-		if len(held) < copies {
-			return nil, fmt.Errorf("only %d of %d nodes hold %s, which the job needs", len(held), copies, c)
+		after.by[c] = slices.DeleteFunc(after.by[c], func(id peer.ID) bool { return before.boots[id] != after.boots[id] })
+		if held := len(after.by[c]); held < copies {
+			return nil, fmt.Errorf("only %d of %d nodes hold %s, which the job needs", held, copies, c)
 		}
-		all = slices.DeleteFunc(slices.Clone(all), func(id peer.ID) bool { return !slices.Contains(held, id) })
 	}
-	return all, nil
+	return after.ofAll(roots), nil
 }
 
 // runnable checks that some live node can run each stage.

@@ -262,7 +262,7 @@ func (n *Node) learn(ctx context.Context, id protocol.CID, doc []byte) error {
 	if !ok {
 		return fmt.Errorf("learning job %s: %w", id, context.Canceled)
 	}
-	n.known.Store(id, m)
+	n.known.Store(id, true)
 	return nil
 }
 
@@ -285,13 +285,13 @@ func (n *Node) askAbilities(nodes []scheduler.Node) {
 		}
 		n.wg.Go(func() {
 			defer n.asking.Delete(node.ID)
-			n.findHolders(n.ctx, []protocol.CID{n.emptyBlock()}, []peer.ID{node.ID}, callWait)
+			n.findHolders(n.ctx, []protocol.CID{emptyBlock}, []peer.ID{node.ID}, callWait)
 		})
 	}
 }
 
 // emptyBlock names the block without content: a question that costs nothing.
-func (n *Node) emptyBlock() protocol.CID { return protocol.NewCID(protocol.CodecRaw, nil) }
+var emptyBlock = protocol.NewCID(protocol.CodecRaw, nil)
 
 // liveNodes are the live members as stewards see them.
 func (n *Node) liveNodes() []scheduler.Node {

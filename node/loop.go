@@ -168,13 +168,7 @@ func (l *loop) source(now time.Time, j *job) {
 	roots := j.plan.Manifest.Closure()
 	l.n.wg.Go(func() {
 		found := l.n.findHolders(l.n.ctx, roots, l.n.mesh.Alive(), callWait)
-		var all []peer.ID
-		for _, id := range found.by[roots[0]] {
-			if !slices.ContainsFunc(roots, func(c protocol.CID) bool { return !slices.Contains(found.by[c], id) }) {
-				all = append(all, id)
-			}
-		}
-		l.n.loop.post(l.n.ctx, func(time.Time) { j.steward.SetSources(all) })
+		l.n.loop.post(l.n.ctx, func(time.Time) { j.steward.SetSources(found.ofAll(roots)) })
 	})
 }
 
@@ -270,11 +264,8 @@ func (l *loop) send(to peer.ID, m protocol.Message) {
 	l.n.wire.send(to, m)
 }
 
-// learn makes a job known here, with what this node's disk has of it.
+// learn makes a job known here that is not.
 func (l *loop) learn(now time.Time, id protocol.CID, m *protocol.Manifest) *job {
-	if j := l.jobs[id]; j != nil {
-		return j
-	}
 	l.evict()
 	plan := scheduler.NewPlan(id, m)
 	j := &job{plan: plan, checking: map[protocol.Key]bool{}}

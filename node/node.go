@@ -40,7 +40,7 @@ type Node struct {
 	caller   *caller
 	loop     *loop
 
-	known     sync.Map      // protocol.CID -> *protocol.Manifest, of jobs that the loop knows
+	known     sync.Map      // protocol.CID -> true, of jobs that the loop knows
 	abilities sync.Map      // peer.ID -> ability
 	asking    sync.Map      // peer.ID, of members that are being asked for theirs
 	finished  chan ended    // runs on their way to the stewards

@@ -56,6 +56,15 @@ func (n *Node) findHolders(ctx context.Context, roots []protocol.CID, ask []peer
 	return found
 }
 
+// ofAll are the nodes that hold every one of the roots.
+func (h holders) ofAll(roots []protocol.CID) []peer.ID {
+	all := slices.Clone(h.by[roots[0]])
+	for _, c := range roots[1:] {
+		all = slices.DeleteFunc(all, func(id peer.ID) bool { return !slices.Contains(h.by[c], id) })
+	}
+	return all
+}
+
 // place has whole DAGs held by min(copies, live) nodes: by those that hold
 // them already, then by the first in the rendezvous order of key. It returns
 // with how many copies the least copied root is held.

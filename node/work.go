@@ -34,7 +34,7 @@ func (n *Node) work(ctx context.Context, e scheduler.Start, m *protocol.Manifest
 		n.loop.post(n.ctx, func(time.Time) { n.loop.worker.Told(e.Job, e.Task) })
 		return
 	}
-	digest := inputsDigest(m, e)
+	digest := inputsDigest(e)
 	if err != nil {
 		n.failed(e, digest, err)
 		return
@@ -50,7 +50,7 @@ func (n *Node) work(ctx context.Context, e scheduler.Start, m *protocol.Manifest
 }
 
 // inputsDigest is the digest of what the task has read.
-func inputsDigest(m *protocol.Manifest, e scheduler.Start) protocol.Digest {
+func inputsDigest(e scheduler.Start) protocol.Digest {
 	cids := make([]protocol.CID, len(e.Inputs))
 	for i, in := range e.Inputs {
 		cids[i] = in.CID

@@ -82,9 +82,6 @@ const (
 	DigestEvery = 5 * time.Second
 	// DoneFlush is how long a receipt waits for others to share a signature.
 	DoneFlush = 5 * time.Millisecond
-	// SubmitLease is how long uploaded blocks of a job that was never
-	// committed are kept.
-	SubmitLease = 10 * time.Minute
 	// RunFor is how long a job may run, KeepFor how long its result is kept
 	// after that.
 	RunFor  = 24 * time.Hour
