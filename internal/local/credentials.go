@@ -1,6 +1,7 @@
 package local
 
 import (
+	"errors"
 	"fmt"
 	"net"
 )
@@ -20,3 +21,14 @@ func checkPeer(c *net.UnixConn, own int) error {
 
 // trusted is the rule: the same user, or root on either side.
 func trusted(uid, own int) bool { return uid == own || uid == 0 || own == 0 }
+
+// onSocket calls get with the connection's descriptor.
+func onSocket[T any](c *net.UnixConn, get func(fd int) (T, error)) (got T, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return got, err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) { got, failed = get(int(fd)) })
+	return got, errors.Join(err, failed)
+}

@@ -20,16 +20,16 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/peers", s.peers)
 	mux.HandleFunc("POST /v1/invite", s.invite)
 	mux.HandleFunc("POST /v1/add", s.add)
-	mux.HandleFunc("GET /v1/files/{cid}", s.cat)
-	mux.HandleFunc("POST /v1/files/{cid}/get", s.get)
+	mux.HandleFunc("GET /v1/files/{cid}", withCID(s.cat))
+	mux.HandleFunc("POST /v1/files/{cid}/get", withCID(s.get))
 	mux.HandleFunc("POST /v1/jobs", s.submit)
 	mux.HandleFunc("GET /v1/jobs", s.jobs)
-	mux.HandleFunc("GET /v1/jobs/{cid}", s.jobStatus)
-	mux.HandleFunc("GET /v1/jobs/{cid}/wait", s.wait)
-	mux.HandleFunc("GET /v1/jobs/{cid}/result", s.result)
-	mux.HandleFunc("POST /v1/jobs/{cid}/parts", s.resultParts)
-	mux.HandleFunc("GET /v1/jobs/{cid}/logs", s.logs)
-	mux.HandleFunc("POST /v1/jobs/{cid}/cancel", s.cancel)
+	mux.HandleFunc("GET /v1/jobs/{cid}", withCID(s.jobStatus))
+	mux.HandleFunc("GET /v1/jobs/{cid}/wait", withCID(s.wait))
+	mux.HandleFunc("GET /v1/jobs/{cid}/result", withCID(s.result))
+	mux.HandleFunc("POST /v1/jobs/{cid}/parts", withCID(s.resultParts))
+	mux.HandleFunc("GET /v1/jobs/{cid}/logs", withCID(s.logs))
+	mux.HandleFunc("POST /v1/jobs/{cid}/cancel", withCID(s.cancel))
 	return mux
 }
 
@@ -62,23 +62,13 @@ func (s *Server) add(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (s *Server) cat(w http.ResponseWriter, r *http.Request) {
-	c, err := pathCID(r)
-	if err != nil {
-		fail(w, r, err)
-		return
-	}
+func (s *Server) cat(w http.ResponseWriter, r *http.Request, c protocol.CID) {
 	raw(w, r, func(ctx context.Context, out io.Writer) (bool, error) {
 		return false, s.node.Cat(ctx, c, out)
 	})
 }
 
-func (s *Server) get(w http.ResponseWriter, r *http.Request) {
-	c, err := pathCID(r)
-	if err != nil {
-		fail(w, r, err)
-		return
-	}
+func (s *Server) get(w http.ResponseWriter, r *http.Request, c protocol.CID) {
 	path, err := decodePath(w, r)
 	if err != nil {
 		fail(w, r, err)
@@ -91,6 +81,18 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request) {
 
 func bytesTo(report func(progress)) node.Progress {
 	return func(done, total int64) { report(progress{done, total}) }
+}
+
+// withCID serves requests whose path names a file or job.
+func withCID(serve func(http.ResponseWriter, *http.Request, protocol.CID)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		c, err := pathCID(r)
+		if err != nil {
+			fail(w, r, err)
+			return
+		}
+		serve(w, r, c)
+	}
 }
 
 // pathCID is the CID in the request's path.

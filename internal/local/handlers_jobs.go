@@ -54,44 +54,24 @@ func (s *Server) jobs(w http.ResponseWriter, r *http.Request) {
 	reply(w, r, jobs, err)
 }
 
-func (s *Server) jobStatus(w http.ResponseWriter, r *http.Request) {
-	job, err := pathCID(r)
-	if err != nil {
-		fail(w, r, err)
-		return
-	}
+func (s *Server) jobStatus(w http.ResponseWriter, r *http.Request, job protocol.CID) {
 	st, err := s.node.JobStatus(r.Context(), job)
 	reply(w, r, st, err)
 }
 
-func (s *Server) wait(w http.ResponseWriter, r *http.Request) {
-	job, err := pathCID(r)
-	if err != nil {
-		fail(w, r, err)
-		return
-	}
+func (s *Server) wait(w http.ResponseWriter, r *http.Request, job protocol.CID) {
 	stream(w, r, func(ctx context.Context, report func(node.JobStatus)) (any, error) {
 		return s.node.Wait(ctx, job, report)
 	})
 }
 
-func (s *Server) result(w http.ResponseWriter, r *http.Request) {
-	job, err := pathCID(r)
-	if err != nil {
-		fail(w, r, err)
-		return
-	}
+func (s *Server) result(w http.ResponseWriter, r *http.Request, job protocol.CID) {
 	raw(w, r, func(ctx context.Context, out io.Writer) (bool, error) {
 		return s.node.Result(ctx, job, out)
 	})
 }
 
-func (s *Server) resultParts(w http.ResponseWriter, r *http.Request) {
-	job, err := pathCID(r)
-	if err != nil {
-		fail(w, r, err)
-		return
-	}
+func (s *Server) resultParts(w http.ResponseWriter, r *http.Request, job protocol.CID) {
 	path, err := decodePath(w, r)
 	if err != nil {
 		fail(w, r, err)
@@ -102,14 +82,9 @@ func (s *Server) resultParts(w http.ResponseWriter, r *http.Request) {
 }
 
 // logs writes every entry, at the pace at which the client reads.
-func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
-	job, err := pathCID(r)
-	if err != nil {
-		fail(w, r, err)
-		return
-	}
+func (s *Server) logs(w http.ResponseWriter, r *http.Request, job protocol.CID) {
 	lines := newLineWriter(w)
-	err = s.node.Logs(r.Context(), job, func(e node.LogEntry) error {
+	err := s.node.Logs(r.Context(), job, func(e node.LogEntry) error {
 		return lines.report(e)
 	})
 	if err != nil && !lines.began {
@@ -119,11 +94,6 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 	_ = lines.end(nil, explain(r, err))
 }
 
-func (s *Server) cancel(w http.ResponseWriter, r *http.Request) {
-	job, err := pathCID(r)
-	if err != nil {
-		fail(w, r, err)
-		return
-	}
+func (s *Server) cancel(w http.ResponseWriter, r *http.Request, job protocol.CID) {
 	reply(w, r, struct{}{}, s.node.Cancel(r.Context(), job))
 }
