@@ -34,18 +34,13 @@ type jobCall func(ctx context.Context, c *local.Client, job protocol.CID) error
 
 // withJob runs call with the running node.
 func withJob(a *app, call jobCall) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		c, err := a.dial()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
+	return a.withNode(func(cmd *cobra.Command, args []string, c *local.Client) error {
 		job, err := findJob(cmd.Context(), c, args[0])
 		if err != nil {
 			return hinted(err, "list the jobs with: "+a.self()+" job ls")
 		}
 		return call(cmd.Context(), c, job)
-	}
+	})
 }
 
 // findJob is the job that text means: its ID, the beginning of it, or its name,

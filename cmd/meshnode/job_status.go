@@ -25,12 +25,7 @@ func newJobList(a *app) *cobra.Command {
 		Long:    "List the jobs that live members know, newest first.",
 		Example: "meshnode job ls\nmeshnode job ls --json | jq -r '.[] | select(.state == \"running\") | .job'",
 		Args:    exactly(0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.dial()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: a.withNode(func(cmd *cobra.Command, _ []string, c *local.Client) error {
 			jobs, err := c.Jobs(cmd.Context())
 			if err != nil {
 				return err
@@ -39,7 +34,7 @@ func newJobList(a *app) *cobra.Command {
 				return printTable(cmd.OutOrStdout(), jobRows(jobs))
 			}
 			return printJSON(cmd.OutOrStdout(), jobs)
-		},
+		}),
 	}
 	jsonFlag(cmd, &asJSON)
 	return cmd

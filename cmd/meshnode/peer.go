@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meshnode/meshnode/internal/local"
 	"github.com/meshnode/meshnode/node"
 )
 
@@ -32,12 +33,7 @@ A member is alive, suspect (it missed probes and may yet answer), dead, or left
 (it said so). Its load is its running and queued tasks over its slots.`,
 		Example: "meshnode peer ls\nmeshnode peer ls --json | jq -r '.[] | select(.state == \"alive\") | .name'",
 		Args:    exactly(0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.dial()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: a.withNode(func(cmd *cobra.Command, _ []string, c *local.Client) error {
 			peers, err := c.Peers(cmd.Context())
 			if err != nil {
 				return err
@@ -46,7 +42,7 @@ A member is alive, suspect (it missed probes and may yet answer), dead, or left
 				return printJSON(cmd.OutOrStdout(), filled(peers))
 			}
 			return printTable(cmd.OutOrStdout(), peerRows(peers))
-		},
+		}),
 	}
 	jsonFlag(cmd, &asJSON)
 	return cmd

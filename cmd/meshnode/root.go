@@ -62,6 +62,18 @@ func (a *app) dial() (*local.Client, error) {
 	return local.Dial(dir)
 }
 
+// withNode runs call with the running node.
+func (a *app) withNode(call func(cmd *cobra.Command, args []string, c *local.Client) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		c, err := a.dial()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return call(cmd, args, c)
+	}
+}
+
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "meshnode",

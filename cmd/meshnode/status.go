@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meshnode/meshnode/internal/local"
 	"github.com/meshnode/meshnode/node"
 )
 
@@ -18,12 +19,7 @@ func newStatus(a *app) *cobra.Command {
 members it sees, how many tasks run and wait here, and what its store holds.`,
 		Example: "meshnode status\nmeshnode status --json | jq -r .id",
 		Args:    exactly(0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.dial()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
+		RunE: a.withNode(func(cmd *cobra.Command, _ []string, c *local.Client) error {
 			st, err := c.Status(cmd.Context())
 			if err != nil {
 				return err
@@ -35,7 +31,7 @@ members it sees, how many tasks run and wait here, and what its store holds.`,
 				return printJSON(cmd.OutOrStdout(), st)
 			}
 			return printTable(cmd.OutOrStdout(), statusRows(st))
-		},
+		}),
 	}
 	jsonFlag(cmd, &asJSON)
 	return cmd
