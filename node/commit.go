@@ -117,8 +117,8 @@ func (n *Node) runnable(ctx context.Context, m *protocol.Manifest) error {
 // whyNot says in plain words which stage no live node can run, and why.
 func (n *Node) whyNot(m *protocol.Manifest) string {
 	nodes := n.liveNodes()
-	for _, s := range m.Stages {
-		needs := scheduler.NeedsOf(s)
+	for i, s := range m.Stages {
+		needs := scheduler.NeedsOf(m, i)
 		why, capable := "", 0
 		for i := range nodes {
 			if w := nodes[i].Can(needs); w == "" {

@@ -39,6 +39,8 @@ type Config struct {
 	Listen    []string        // multiaddrs; /ip4/0.0.0.0/tcp/0
 	Join      string          // a token; without one, and without a mesh in Dir, the node founds a mesh
 	Slots     int             // tasks run at once; the number of cores
+	Memory    int64           // bytes that tasks may be promised; 1 GiB a slot
+	Labels    []string        // NAME or NAME=VALUE, which jobs may demand
 	AllowExec bool            // run native commands of this mesh's members
 	MDNS      bool            // look for members on the local network
 	Funcs     map[string]Func // programs of kind func, by name
@@ -69,6 +71,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Slots == 0 {
 		c.Slots = runtime.NumCPU()
+	}
+	if c.Memory == 0 {
+		c.Memory = int64(c.Slots) << 30
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -68,7 +68,7 @@ func (n *Node) resolveFunc(name string) (string, error) {
 	}
 	var found []string
 	for _, node := range n.liveNodes() {
-		for _, f := range node.Funcs {
+		for _, f := range node.Has.Funcs {
 			if strings.HasPrefix(f, name+"@") && !slices.Contains(found, f) {
 				found = append(found, f)
 			}

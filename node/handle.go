@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -46,12 +47,12 @@ func (n *Node) receive(ctx context.Context, from peer.ID, m protocol.Message) {
 	n.loop.post(ctx, func(now time.Time) { n.loop.handle(now, from, m) })
 }
 
-// missing counts the blocks that are not here.
-func (n *Node) missing(ctx context.Context, cids []protocol.CID) int {
-	lacks := 0
-	for _, c := range cids {
-		if has, err := n.store.Has(ctx, c); err != nil || !has {
-			lacks++
+// missing counts the bytes of those that are not here.
+func (n *Node) missing(ctx context.Context, inputs []protocol.Sized) int64 {
+	var lacks int64
+	for _, in := range inputs {
+		if has, err := n.store.Has(ctx, in.CID); err != nil || !has {
+			lacks += min(in.Size, math.MaxInt64-lacks)
 		}
 	}
 	return lacks
@@ -155,8 +156,8 @@ func (l *loop) handle(now time.Time, from peer.ID, m protocol.Message) {
 	}
 }
 
-func (l *loop) offered(now time.Time, from peer.ID, o *protocol.Offer, missing int) {
-	self := scheduler.Node{Kinds: l.n.kinds(), Funcs: l.n.funcNames()}
+func (l *loop) offered(now time.Time, from peer.ID, o *protocol.Offer, missing int64) {
+	self := scheduler.Node{Has: l.n.has()}
 	l.perform(now, l.worker.Offered(now, from, o, missing, self.Can(o.Needs)))
 }
 
@@ -172,8 +173,8 @@ func (l *loop) pingedBy(now time.Time, from peer.ID, p *protocol.Ping) {
 	for _, c := range p.Claims {
 		held[c.Job] = c
 	}
-	for _, id := range p.Stewards {
-		if j := l.jobs[id]; j != nil {
+	for _, s := range p.Stewards {
+		if j := l.jobs[s.Job]; j != nil {
 			j.steward.Fellow(now, from)
 		}
 	}
@@ -273,11 +274,11 @@ type ability struct {
 	can  protocol.Needs
 }
 
-// askAbilities asks those live members what they can run that have not said
-// so yet in this start of theirs: gossip may take its time.
+// askAbilities asks those live members what they have that have not said so yet
+// in this start of theirs: gossip takes its time, and brings less.
 func (n *Node) askAbilities(nodes []scheduler.Node) {
 	for _, node := range nodes {
-		if len(node.Kinds) > 0 || node.NoWork {
+		if node.Has.Cores > 0 || node.NoWork {
 			continue
 		}
 		if _, asking := n.asking.LoadOrStore(node.ID, true); asking {
@@ -301,13 +302,13 @@ func (n *Node) liveNodes() []scheduler.Node {
 		if !slices.Contains(alive, m.ID) {
 			continue
 		}
-		node := scheduler.Node{ID: m.ID, Slots: m.Slots, Load: m.Load.Running + m.Load.Queued, Kinds: m.Load.Kinds, Funcs: m.Load.Funcs}
+		node := scheduler.Node{ID: m.ID, Slots: m.Slots, Load: m.Load.Running + m.Load.Queued, Has: protocol.Needs{Kinds: m.Load.Kinds, Funcs: m.Load.Funcs}}
 		roles := n.mesh.Roles(m.ID)
 		node.NoWork, node.NoStore = !slices.Contains(roles, protocol.RoleWork), !slices.Contains(roles, protocol.RoleStore)
 		if m.ID == n.id {
-			node.Kinds, node.Funcs = n.kinds(), n.funcNames()
+			node.Has = n.has()
 		} else if known, ok := n.abilities.Load(m.ID); ok && known.(ability).boot == m.Boot {
-			node.Kinds, node.Funcs = known.(ability).can.Kinds, known.(ability).can.Funcs
+			node.Has = known.(ability).can
 		}
 		out = append(out, node)
 	}

@@ -232,7 +232,7 @@ func (l *loop) ping() {
 	pings := map[peer.ID]*protocol.Ping{}
 	to := func(id peer.ID) *protocol.Ping {
 		if pings[id] == nil {
-			pings[id] = &protocol.Ping{Boot: l.n.boot}
+			pings[id] = &protocol.Ping{Boot: l.n.boot, Clock: time.Now()}
 		}
 		return pings[id]
 	}
@@ -246,7 +246,7 @@ func (l *loop) ping() {
 		if fellows := j.steward.Stewards(); !j.ended && slices.Contains(fellows, l.n.id) {
 			for _, f := range fellows {
 				if p := to(f); len(p.Stewards) < protocol.MaxInputs {
-					p.Stewards = append(p.Stewards, id)
+					p.Stewards = append(p.Stewards, protocol.ShardRef{Job: id})
 				}
 			}
 		}

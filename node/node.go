@@ -280,6 +280,11 @@ func (n *Node) kinds() []protocol.ProgramKind {
 	return kinds
 }
 
+// has is what tasks find on this node.
+func (n *Node) has() protocol.Needs {
+	return protocol.Needs{Kinds: n.kinds(), Funcs: n.funcNames(), Cores: n.cfg.Slots, Memory: n.cfg.Memory, Labels: n.cfg.Labels}
+}
+
 // announceLoad lets the mesh know how loaded this node is and what it runs.
 func (n *Node) announceLoad(running, queued int) {
 	n.mesh.Announce(mesh.Load{Running: running, Queued: queued, Kinds: n.kinds(), Funcs: n.funcNames()})

@@ -28,7 +28,8 @@ func (n *Node) answer(ctx context.Context, from peer.ID, q *protocol.Request) *p
 	case q.Hold != nil:
 		err = n.hold(ctx, q.Hold)
 	case q.Held != nil:
-		a.Can = &protocol.Needs{Kinds: n.kinds(), Funcs: n.funcNames()}
+		has := n.has()
+		a.Can = &has
 		a.Held, err = n.held(ctx, q.Held)
 	case q.Submit != nil:
 		a.Copies, err = n.commit(ctx, from, q.Submit.Manifest)

@@ -12,14 +12,15 @@ import (
 
 // Request holds exactly one of its fields.
 type Request struct {
-	Hold   *Hold    `cbor:"1,keyasint,omitempty"`
-	Held   *Held    `cbor:"2,keyasint,omitempty"`
-	Submit *Submit  `cbor:"3,keyasint,omitempty"`
-	Commit *Commit  `cbor:"4,keyasint,omitempty"`
-	Status *JobRef  `cbor:"5,keyasint,omitempty"`
-	Jobs   *JobList `cbor:"6,keyasint,omitempty"`
-	Runs   *JobRef  `cbor:"7,keyasint,omitempty"`
-	Cancel *Cancel  `cbor:"8,keyasint,omitempty"`
+	Hold    *Hold    `cbor:"1,keyasint,omitempty"`
+	Held    *Held    `cbor:"2,keyasint,omitempty"`
+	Submit  *Submit  `cbor:"3,keyasint,omitempty"`
+	Commit  *Commit  `cbor:"4,keyasint,omitempty"`
+	Status  *JobRef  `cbor:"5,keyasint,omitempty"`
+	Jobs    *JobList `cbor:"6,keyasint,omitempty"`
+	Runs    *JobRef  `cbor:"7,keyasint,omitempty"`
+	Cancel  *Cancel  `cbor:"8,keyasint,omitempty"`
+	Explain *Explain `cbor:"9,keyasint,omitempty"`
 }
 
 // DecodeRequest decodes a request and checks that it is exactly one, within its
@@ -38,14 +39,16 @@ func DecodeRequest(b []byte) (*Request, error) {
 // Answer holds the field that belongs to the request, or Error.
 type Answer struct {
 	Error  string     `cbor:"1,keyasint,omitempty"`
-	Held   []bool     `cbor:"2,keyasint,omitempty"` // Hold, Held: one for each root
-	Boot   uint64     `cbor:"3,keyasint,omitempty"` // Held, Commit
-	Copies int        `cbor:"4,keyasint,omitempty"` // Submit
-	Status *JobState  `cbor:"5,keyasint,omitempty"` // Status; none when the job is unknown
-	Jobs   []JobState `cbor:"6,keyasint,omitempty"` // Jobs
-	Runs   []TaskRun  `cbor:"7,keyasint,omitempty"` // Runs
-	Known  bool       `cbor:"8,keyasint,omitempty"` // Cancel
-	Can    *Needs     `cbor:"9,keyasint,omitempty"` // Held: what the answerer can run
+	Held   []bool     `cbor:"2,keyasint,omitempty"`  // Hold, Held: one for each root
+	Boot   uint64     `cbor:"3,keyasint,omitempty"`  // Held, Commit
+	Copies int        `cbor:"4,keyasint,omitempty"`  // Submit
+	Status *JobState  `cbor:"5,keyasint,omitempty"`  // Status; none when the job is unknown
+	Jobs   []JobState `cbor:"6,keyasint,omitempty"`  // Jobs
+	Runs   []TaskRun  `cbor:"7,keyasint,omitempty"`  // Runs
+	Known  bool       `cbor:"8,keyasint,omitempty"`  // Cancel
+	Can    *Needs     `cbor:"9,keyasint,omitempty"`  // Held: what the answerer has
+	Story  []Event    `cbor:"10,keyasint,omitempty"` // Explain
+	Now    *Now       `cbor:"11,keyasint,omitempty"` // Explain: of the named task, or of the job
 }
 
 // Hold asks the receiver to fetch whole DAGs from any of the sources and keep
@@ -75,10 +78,61 @@ type Commit struct {
 	Facts    []Signed `cbor:"2,keyasint"`
 }
 
-// JobRef names a job, and from where a list of its runs shall go on.
+// JobRef names a job, and for a list of runs of which shard and from where on.
 type JobRef struct {
-	Job  CID `cbor:"1,keyasint"`
-	From int `cbor:"2,keyasint"`
+	Job   CID `cbor:"1,keyasint"`
+	From  int `cbor:"2,keyasint"`
+	Shard int `cbor:"3,keyasint,omitempty"`
+}
+
+// Explain asks what has happened to a job, or to one of its tasks, as the
+// receiver has seen it, and what keeps it now. From says from which event on.
+type Explain struct {
+	Job   CID  `cbor:"1,keyasint"`
+	Shard int  `cbor:"2,keyasint"`
+	Task  *Key `cbor:"3,keyasint,omitempty"`
+	From  int  `cbor:"4,keyasint"`
+}
+
+// EventKind says what an Event tells.
+type EventKind string
+
+const (
+	EventOffered   EventKind = "offered"     // to Peers
+	EventBid       EventKind = "bid"         // Peer would begin after Took, for up to Tasks
+	EventRefused   EventKind = "refused"     // Peer, for the reason Text
+	EventFull      EventKind = "full"        // Peer has no room now
+	EventSilent    EventKind = "silent"      // Peer did not answer
+	EventAwarded   EventKind = "awarded"     // to Peer
+	EventStarted   EventKind = "started"     // on Peer
+	EventStolen    EventKind = "stolen"      // by Peer, from the first of Peers
+	EventLost      EventKind = "lost"        // Peer no longer holds it: Text
+	EventSpeculate EventKind = "speculated"  // offered again beside Peer, since Text
+	EventReleased  EventKind = "released"    // Peer was told that it is done elsewhere
+	EventDone      EventKind = "done"        // by Peer, in Took
+	EventFailed    EventKind = "failed"      // on Peer: Text
+	EventResult    EventKind = "result lost" // nobody holds it: it runs again
+	EventSteward   EventKind = "steward"     // Peer began or ceased to act: Text
+)
+
+// Event is something that happened to a task, or with the zero Tasks to the
+// job.
+type Event struct {
+	At    time.Time     `cbor:"1,keyasint"`
+	Kind  EventKind     `cbor:"2,keyasint"`
+	Tasks []Key         `cbor:"3,keyasint,omitempty"`
+	Peer  peer.ID       `cbor:"4,keyasint,omitempty"`
+	Peers []peer.ID     `cbor:"5,keyasint,omitempty"`
+	Took  time.Duration `cbor:"6,keyasint,omitempty"`
+	Room  int           `cbor:"7,keyasint,omitempty"`
+	Text  string        `cbor:"8,keyasint,omitempty"`
+	Times int           `cbor:"9,keyasint,omitempty"` // how often in a row, when more than once
+}
+
+// Now is what keeps a task, or a job, at the moment.
+type Now struct {
+	State string `cbor:"1,keyasint"` // done, running, queued, offered, ready, waiting, failed
+	Text  string `cbor:"2,keyasint"`
 }
 
 // JobList asks for the jobs that the receiver knows, newest first.
@@ -131,6 +185,11 @@ type JobState struct {
 	Parts      int             `cbor:"18,keyasint"` // files that the root joins
 	Waiting    string          `cbor:"19,keyasint"` // why nothing runs, if that is so
 	Copies     int             `cbor:"20,keyasint"` // with which the job runs
+	Policy     Policy          `cbor:"21,keyasint"`
+	Shards     int             `cbor:"22,keyasint"`
+	Ambiguous  bool            `cbor:"23,keyasint"`           // a task gave different results; the lowest root counts
+	Distrusted []peer.ID       `cbor:"24,keyasint,omitempty"` // outvoted: their results of this job do not count
+	RunUntil   time.Time       `cbor:"25,keyasint"`
 }
 
 // TaskRun is one run of a task, for its log.

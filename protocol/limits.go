@@ -49,6 +49,27 @@ const (
 	// MaxRoots bounds the DAGs that one Hold or Held names: the inputs of a job
 	// and everything else of its closure fit.
 	MaxRoots = 2 * MaxInputs
+	// MaxPriority bounds how much earlier or later than others a job may ask
+	// to be served.
+	MaxPriority = 100
+	// MaxCores bounds the slots of a node and what one task may take.
+	MaxCores = 4096
+	// MaxLabels bounds the labels of a node, and those that a job demands.
+	MaxLabels = 64
+	// MaxEnv bounds the environment variables of a job, and MaxEnvBytes all of
+	// them together.
+	MaxEnv      = 256
+	MaxEnvBytes = 64 << 10
+	// MaxRetries bounds how often a task may fail for its hosts' reasons.
+	MaxRetries = 100
+	// MaxShards bounds the shards of a job.
+	MaxShards = MaxTasks / ShardLeaves
+	// MaxEstimate bounds what a peer may predict: longer is as good as never.
+	MaxEstimate = 30 * 24 * time.Hour
+	// MaxStory bounds the events of one job that a steward remembers for
+	// those who ask, MaxStoryPage those that one answer holds.
+	MaxStory     = 4096
+	MaxStoryPage = 1024
 	// MaxSources bounds the nodes that one Hold names as sources: a whole
 	// region may hold what is asked for.
 	MaxSources = 256
@@ -62,11 +83,15 @@ const (
 	// IntermediateCopies is the replication factor of what lineage can
 	// recompute.
 	IntermediateCopies = 2
+	// ShardLeaves is how many tasks of the first stage, with the merges over
+	// them, are looked after together: a power of the merge arity, so that a
+	// shard ends in one task, and below 1,024 tasks in all.
+	ShardLeaves = 512
 	// MergeArity is the fan-in of the merge tree.
 	MergeArity = 8
 	// ConcatWidth is the fan-in of the tree that makes one file of a stage's
-	// results: the width of a UnixFS node.
-	ConcatWidth = 1024
+	// results: as wide as a shard, and half of what a UnixFS node may link.
+	ConcatWidth = ShardLeaves
 	// OfferFanout is how many nodes are asked for one offer: four fresh
 	// answers beat any amount of gossip.
 	OfferFanout = 4
@@ -82,6 +107,9 @@ const (
 	DigestEvery = 5 * time.Second
 	// DoneFlush is how long a receipt waits for others to share a signature.
 	DoneFlush = 5 * time.Millisecond
+	// AgingStep is the head start of one step of priority: a task of
+	// priority 3 waits as if it had come three steps earlier, so none starves.
+	AgingStep = 10 * time.Second
 	// RunFor is how long a job may run, KeepFor how long its result is kept
 	// after that.
 	RunFor  = 24 * time.Hour

@@ -43,6 +43,9 @@ type Manifest struct {
 	Copies    int       `cbor:"copies"`
 	Mode      Mode      `cbor:"mode"`
 	Limits    Limits    `cbor:"limits"`
+	Policy    Policy    `cbor:"policy"`
+	Require   Require   `cbor:"require"`
+	Env       []string  `cbor:"env,omitempty"` // NAME=VALUE, of every program
 	Created   time.Time `cbor:"created"`
 	RunUntil  time.Time `cbor:"run_until"`
 	KeepUntil time.Time `cbor:"keep_until"`
@@ -181,6 +184,12 @@ func (m *Manifest) check() error {
 	switch {
 	case m.Version != ManifestVersion:
 		return bad("version %d, this node knows %d", m.Version, ManifestVersion)
+	case m.Policy.check() != nil:
+		return bad("%v", m.Policy.check())
+	case m.Require.check() != nil:
+		return bad("%v", m.Require.check())
+	case checkEnv(m.Env) != nil:
+		return bad("%v", checkEnv(m.Env))
 	case len(m.Nonce) != 16:
 		return bad("a nonce of %d bytes", len(m.Nonce))
 	case len(m.Name) > MaxName:

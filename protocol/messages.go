@@ -18,14 +18,36 @@ type Offer struct {
 	Reservation uint64        `cbor:"2,keyasint"` // drawn by the steward
 	Tasks       int           `cbor:"3,keyasint"` // how many there are to run
 	Needs       Needs         `cbor:"4,keyasint"`
-	Inputs      []CID         `cbor:"5,keyasint"` // some of what they read, most telling first
+	Inputs      []Sized       `cbor:"5,keyasint"` // some of what they read, most telling first
 	Estimate    time.Duration `cbor:"6,keyasint"` // of one task; 0 when unknown
+	Turn        Turn          `cbor:"7,keyasint"`
 }
 
-// Needs is what a node must be able to do to run a task.
+// Turn is what decides when a task's turn comes among those that wait on one
+// node.
+type Turn struct {
+	Submitter peer.ID       `cbor:"1,keyasint,omitempty"`
+	Queue     Queue         `cbor:"2,keyasint"`
+	Priority  int           `cbor:"3,keyasint"`
+	Estimate  time.Duration `cbor:"4,keyasint"` // of one task; 0 when unknown
+	Cores     int           `cbor:"5,keyasint"` // slots that one task takes; 0 is one
+	Memory    int64         `cbor:"6,keyasint"` // bytes that one task is promised; 0 is none
+}
+
+// Sized names a block and says how many bytes of content are behind it.
+type Sized struct {
+	_    struct{} `cbor:",toarray"`
+	CID  CID
+	Size int64
+}
+
+// Needs is what a node must have to run a task; or what a node has.
 type Needs struct {
-	Kinds []ProgramKind `cbor:"1,keyasint"`
-	Funcs []string      `cbor:"2,keyasint"`
+	Kinds  []ProgramKind `cbor:"1,keyasint"`
+	Funcs  []string      `cbor:"2,keyasint"`
+	Cores  int           `cbor:"3,keyasint,omitempty"`
+	Memory int64         `cbor:"4,keyasint,omitempty"` // bytes
+	Labels []string      `cbor:"5,keyasint,omitempty"` // NAME or NAME=VALUE
 }
 
 // Bid answers an offer: either how many tasks the bidder takes, or why none.
@@ -35,8 +57,9 @@ type Bid struct {
 	Reservation uint64        `cbor:"2,keyasint"`
 	Tasks       int           `cbor:"3,keyasint"` // how many it would take
 	Start       time.Duration `cbor:"4,keyasint"` // until the first would begin
-	Missing     int           `cbor:"5,keyasint"` // how many of the named inputs it lacks
+	Missing     int64         `cbor:"5,keyasint"` // bytes of the named inputs that it lacks
 	Refusal     string        `cbor:"6,keyasint"` // why it takes none
+	Free        Needs         `cbor:"7,keyasint"` // cores and memory that nothing uses now
 }
 
 // Award gives tasks to a bidder; without tasks it frees the reservation.
@@ -44,6 +67,7 @@ type Award struct {
 	Job         CID       `cbor:"1,keyasint"`
 	Reservation uint64    `cbor:"2,keyasint"`
 	Tasks       []Awarded `cbor:"3,keyasint"`
+	Turn        Turn      `cbor:"4,keyasint"`
 }
 
 // Awarded is one task with everything it needs to begin.
@@ -64,10 +88,33 @@ type Input struct {
 type Ping struct {
 	Boot   uint64  `cbor:"1,keyasint"`
 	Claims []Claim `cbor:"2,keyasint"`
-	// Stewards are the jobs that the sender looks after together with the
+	// Stewards are the shards that the sender looks after together with the
 	// receiver: of others it may know nothing, though it ranks among their
 	// stewards.
-	Stewards []CID `cbor:"3,keyasint"`
+	Stewards []ShardRef `cbor:"3,keyasint"`
+	// Progress tells a job shard's stewards how far the sender's other shards
+	// of the job are.
+	Progress []Progress `cbor:"4,keyasint,omitempty"`
+	// Clock is the sender's time: whose own is far off goes by its peers'.
+	Clock time.Time `cbor:"5,keyasint"`
+}
+
+// ShardRef names a shard of a job; shard 0 is the job shard.
+type ShardRef struct {
+	_     struct{} `cbor:",toarray"`
+	Job   CID
+	Shard int
+}
+
+// Progress is how far a shard is, for people: nothing is decided by it.
+type Progress struct {
+	Job        CID    `cbor:"1,keyasint"`
+	Shard      int    `cbor:"2,keyasint"`
+	Done       int    `cbor:"3,keyasint"`
+	Running    int    `cbor:"4,keyasint"`
+	Queued     int    `cbor:"5,keyasint"`
+	Executions int    `cbor:"6,keyasint"`
+	Waiting    string `cbor:"7,keyasint"`
 }
 
 // Claim lists the tasks of a job that the pinging worker holds: those it runs
@@ -85,6 +132,7 @@ type Done struct {
 	Number   uint64          `cbor:"2,keyasint"`
 	Receipts []SignedReceipt `cbor:"3,keyasint"`
 	Facts    []Signed        `cbor:"4,keyasint"`
+	Shard    int             `cbor:"5,keyasint"` // for whose stewards it is
 }
 
 // Ack acknowledges a Done.
@@ -93,14 +141,55 @@ type Ack struct {
 	Number uint64 `cbor:"2,keyasint"`
 }
 
-// Announce tells a steward what its sender has of a job, by stage one bit a
-// task, so that the receiver can wake, ask for what it lacks, and give what
-// the sender lacks.
+// Announce tells a steward what its sender has of a shard, by stage one bit a
+// task of the shard, so that the receiver can wake, ask for what it lacks, and
+// give what the sender lacks.
 type Announce struct {
 	Job   CID      `cbor:"1,keyasint"`
 	Have  [][]byte `cbor:"2,keyasint"`
 	Facts []Digest `cbor:"3,keyasint"` // of the facts' signed bytes
 	Reply bool     `cbor:"4,keyasint"` // the receiver shall answer with its own
+	Shard int      `cbor:"5,keyasint"`
+}
+
+// Steal asks a node for half of the tasks that wait there. A lifeline stays
+// registered for a while: it is sent tasks when there are more than the
+// receiver can begin.
+type Steal struct {
+	Number   uint64 `cbor:"1,keyasint"` // drawn by the thief
+	Slots    int    `cbor:"2,keyasint"` // free at the thief
+	Has      Needs  `cbor:"3,keyasint"` // what the thief can run
+	Lifeline bool   `cbor:"4,keyasint"`
+}
+
+// Loot hands tasks of one job to a thief; without any there is nothing to
+// steal. A thief is sent one for each job, of which the last has Last.
+type Loot struct {
+	Number uint64    `cbor:"1,keyasint"`
+	Job    CID       `cbor:"2,keyasint"` // the zero CID when there are no tasks
+	Tasks  []Awarded `cbor:"3,keyasint"`
+	Turn   Turn      `cbor:"4,keyasint"`
+	Last   bool      `cbor:"5,keyasint"`
+}
+
+// Stolen tells a steward that its sender now holds tasks that From held.
+type Stolen struct {
+	Job   CID     `cbor:"1,keyasint"`
+	From  peer.ID `cbor:"2,keyasint,omitempty"`
+	Tasks []Key   `cbor:"3,keyasint"`
+}
+
+// Release tells a worker that tasks which it holds are done elsewhere.
+type Release struct {
+	Job   CID   `cbor:"1,keyasint"`
+	Tasks []Key `cbor:"2,keyasint"`
+}
+
+// Lost tells a shard's stewards that nobody holds the results of these tasks,
+// and that another shard reads them.
+type Lost struct {
+	Job   CID   `cbor:"1,keyasint"`
+	Tasks []Key `cbor:"2,keyasint"`
 }
 
 // Message is any of the messages above.
@@ -116,6 +205,11 @@ func (*Ping) kind() byte     { return 4 }
 func (*Done) kind() byte     { return 5 }
 func (*Ack) kind() byte      { return 6 }
 func (*Announce) kind() byte { return 7 }
+func (*Steal) kind() byte    { return 8 }
+func (*Loot) kind() byte     { return 9 }
+func (*Stolen) kind() byte   { return 10 }
+func (*Release) kind() byte  { return 11 }
+func (*Lost) kind() byte     { return 12 }
 
 // EncodeMessage returns m behind one byte that says what it is.
 func EncodeMessage(m Message) []byte { return append([]byte{m.kind()}, Encode(m)...) }
@@ -127,7 +221,7 @@ func DecodeMessage(b []byte) (Message, error) {
 		return nil, errors.New("decoding a message: it is empty")
 	}
 	var m Message
-	for _, known := range []Message{&Offer{}, &Bid{}, &Award{}, &Ping{}, &Done{}, &Ack{}, &Announce{}} {
+	for _, known := range []Message{&Offer{}, &Bid{}, &Award{}, &Ping{}, &Done{}, &Ack{}, &Announce{}, &Steal{}, &Loot{}, &Stolen{}, &Release{}, &Lost{}} {
 		if known.kind() == b[0] {
 			m = known
 		}

@@ -45,16 +45,17 @@ func drawPing(t *rapid.T) *Ping {
 func drawMessage(t *rapid.T, holders []peer.ID, receipts []SignedReceipt) Message {
 	job := drawCID(t, "job")
 	number := rapid.Uint64().Draw(t, "number")
-	switch rapid.IntRange(1, 7).Draw(t, "kind") {
+	keys := []Key{drawKey(t)}
+	switch rapid.IntRange(1, 12).Draw(t, "kind") {
 	case 1:
 		return &Offer{
-			Job: job, Reservation: number, Tasks: rapid.IntRange(1, MaxOfferBatch).Draw(t, "tasks"), Inputs: []CID{drawCID(t, "input")},
+			Job: job, Reservation: number, Tasks: rapid.IntRange(1, MaxOfferBatch).Draw(t, "tasks"), Inputs: []Sized{{CID: drawCID(t, "input"), Size: 7}},
 			Needs: Needs{Kinds: []ProgramKind{Wasm, Func}, Funcs: []string{rapid.StringN(0, 64, MaxName).Draw(t, "func")}}, Estimate: time.Second,
 		}
 	case 2:
 		return &Bid{
 			Job: job, Reservation: number, Tasks: rapid.IntRange(0, MaxOfferBatch).Draw(t, "tasks"),
-			Start: time.Duration(rapid.Int64Min(0).Draw(t, "start")), Refusal: rapid.String().Draw(t, "refusal"),
+			Start: time.Duration(rapid.Int64Range(0, int64(MaxEstimate)).Draw(t, "start")), Refusal: rapid.String().Draw(t, "refusal"),
 		}
 	case 3:
 		return drawAward(t, holders)
@@ -64,6 +65,17 @@ func drawMessage(t *rapid.T, holders []peer.ID, receipts []SignedReceipt) Messag
 		return &Done{Job: job, Number: number, Receipts: receipts}
 	case 6:
 		return &Ack{Job: job, Number: number}
+	case 7:
+		return &Steal{Number: number, Slots: 3, Has: Needs{Kinds: []ProgramKind{Wasm}, Cores: 4, Memory: 1 << 30, Labels: []string{"gpu"}}, Lifeline: true}
+	case 8:
+		turn := Turn{Submitter: "", Queue: ShortestFirst, Priority: -3, Estimate: time.Second, Cores: 2, Memory: 5}
+		return &Loot{Number: number, Job: job, Tasks: drawAward(t, holders).Tasks, Turn: turn, Last: true}
+	case 9:
+		return &Stolen{Job: job, From: holders[0], Tasks: keys}
+	case 10:
+		return &Release{Job: job, Tasks: keys}
+	case 11:
+		return &Lost{Job: job, Tasks: keys}
 	default:
 		have := rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 1, 128), 1, MaxStages).Draw(t, "have")
 		return &Announce{Job: job, Have: have, Facts: []Digest{leafHash(nil)}, Reply: rapid.Bool().Draw(t, "reply")}
@@ -91,8 +103,8 @@ func TestMessagesOutOfBoundsAreRefused(t *testing.T) {
 		"an offer without a job":        &Offer{Tasks: 1},
 		"an offer of nothing":           &Offer{Job: job},
 		"an offer of too much":          &Offer{Job: job, Tasks: MaxOfferBatch + 1},
-		"an offer with many inputs":     &Offer{Job: job, Tasks: 1, Inputs: make([]CID, MaxOfferBatch+1)},
-		"an offer of an unnamed input":  &Offer{Job: job, Tasks: 1, Inputs: []CID{""}},
+		"an offer with many inputs":     &Offer{Job: job, Tasks: 1, Inputs: make([]Sized, MaxOfferBatch+1)},
+		"an offer of an unnamed input":  &Offer{Job: job, Tasks: 1, Inputs: []Sized{{}}},
 		"an offer of negative time":     &Offer{Job: job, Tasks: 1, Estimate: -1},
 		"an offer with many needs":      &Offer{Job: job, Tasks: 1, Needs: Needs{Funcs: make([]string, MaxStages+1)}},
 		"an offer with a long name":     &Offer{Job: job, Tasks: 1, Needs: Needs{Funcs: []string{strings.Repeat("f", MaxName+1)}}},
@@ -120,13 +132,27 @@ func TestMessagesOutOfBoundsAreRefused(t *testing.T) {
 		"an announcement of no job":     &Announce{},
 		"too many stages":               &Announce{Job: job, Have: make([][]byte, MaxStages+1)},
 		"too many tasks":                &Announce{Job: job, Have: [][]byte{make([]byte, MaxTasks/8+1)}},
+		"a turn of no policy":           &Offer{Job: job, Tasks: 1, Turn: Turn{Queue: "mine first"}},
+		"a turn before all others":      &Offer{Job: job, Tasks: 1, Turn: Turn{Priority: MaxPriority + 1}},
+		"a turn of a negative size":     &Offer{Job: job, Tasks: 1, Turn: Turn{Memory: -1}},
+		"a steal for negative slots":    &Steal{Slots: -1},
+		"a steal with an empty label":   &Steal{Has: Needs{Labels: []string{""}}},
+		"loot of no job":                &Loot{Tasks: []Awarded{{}}},
+		"loot of no task":               &Loot{Job: job, Tasks: []Awarded{{Task: bad}}},
+		"stolen from nobody":            &Stolen{Job: job},
+		"a release of no task":          &Release{Job: job, Tasks: []Key{bad}},
+		"too much lost":                 &Lost{Job: job, Tasks: make([]Key, MaxClaims+1)},
+		"a negative shard":              &Announce{Job: job, Shard: -1},
+		"done in a shard too far":       &Done{Job: job, Shard: MaxShards + 1},
+		"progress of a negative count":  &Ping{Progress: []Progress{{Job: job, Done: -1}}},
+		"a steward of no job":           &Ping{Stewards: []ShardRef{{}}},
 		"too many facts":                &Announce{Job: job, Facts: make([]Digest, MaxFacts+1)},
 	} {
 		if got, err := DecodeMessage(EncodeMessage(m)); !errors.Is(err, ErrBounds) || got != nil {
 			t.Errorf("%s: decodes to %v, %v", name, got, err)
 		}
 	}
-	for _, b := range [][]byte{nil, {0}, {8}, {1}, {1, 0}, append(EncodeMessage(&Ack{Job: job}), 0)} {
+	for _, b := range [][]byte{nil, {0}, {13}, {1}, {1, 0}, append(EncodeMessage(&Ack{Job: job}), 0)} {
 		if got, err := DecodeMessage(b); err == nil || got != nil {
 			t.Errorf("%x decodes to %v", b, got)
 		}
@@ -170,12 +196,17 @@ func TestLargestMessagesFit(t *testing.T) {
 func FuzzDecodeMessage(f *testing.F) {
 	key, worker := testKey(f, 1)
 	for _, m := range []Message{
-		&Offer{Job: link("job"), Tasks: 3, Inputs: []CID{link("in")}},
+		&Offer{Job: link("job"), Tasks: 3, Inputs: []Sized{{CID: link("in"), Size: 1}}},
 		&Bid{Job: link("job"), Refusal: "exec is not allowed here"},
 		&Award{Job: link("job"), Tasks: []Awarded{{Task: Key{Stage: 1, Index: 2}, Inputs: []Input{{CID: link("in"), Size: 3, Holders: []peer.ID{worker}}}}}},
 		&Ping{Boot: 1, Claims: []Claim{{Job: link("job"), Tasks: []Key{{Stage: 1, Index: 2}}, Running: 1}}},
 		&Done{Job: link("job"), Number: 1, Receipts: signReceipts(f, testReceipts(worker, 2), key)},
 		&Ack{Job: link("job"), Number: 1},
+		&Steal{Number: 1, Slots: 2, Has: Needs{Kinds: []ProgramKind{Exec}, Labels: []string{"gpu"}}},
+		&Loot{Number: 1, Job: link("job"), Tasks: []Awarded{{Task: Key{Stage: 1, Index: 2}}}, Last: true},
+		&Stolen{Job: link("job"), From: worker, Tasks: []Key{{Stage: 1, Index: 2}}},
+		&Release{Job: link("job"), Tasks: []Key{{Stage: 1, Index: 2}}},
+		&Lost{Job: link("job"), Tasks: []Key{{Stage: 1, Index: 2}}},
 		&Announce{Job: link("job"), Have: [][]byte{{1, 2}, nil}, Facts: []Digest{leafHash(nil)}},
 	} {
 		f.Add(EncodeMessage(m))

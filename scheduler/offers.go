@@ -21,7 +21,7 @@ type offer struct {
 
 // capable are the live nodes that can run a stage's tasks.
 func (s *Steward) capable(stage int) []Node {
-	needs := NeedsOf(s.plan.Manifest.Stages[stage])
+	needs := NeedsOf(s.plan.Manifest, stage)
 	var out []Node
 	for _, n := range s.nodes {
 		if n.Can(needs) == "" {
@@ -143,10 +143,10 @@ func (s *Steward) open(now time.Time, keys []protocol.Key, ask []Node) []Effect 
 	stage := keys[0].Stage
 	message := protocol.Offer{
 		Job: s.plan.Job, Reservation: id, Tasks: len(keys),
-		Needs: NeedsOf(s.plan.Manifest.Stages[stage]), Estimate: s.took[stage].mean(),
+		Needs: NeedsOf(s.plan.Manifest, stage), Estimate: s.took[stage].mean(),
 	}
 	for _, in := range first(protocol.MaxOfferBatch, s.plan.Inputs(keys[0], nil)) {
-		message.Inputs = append(message.Inputs, in.CID)
+		message.Inputs = append(message.Inputs, protocol.Sized{CID: in.CID, Size: in.Size})
 	}
 	var out []Effect
 	for _, n := range ask {
@@ -227,9 +227,9 @@ func (s *Steward) dropOffers() []Effect {
 	return out
 }
 
-// missingCost is what one input that a bidder lacks adds to its predicted
-// start: about a MiB over a slow link.
-const missingCost = 10 * time.Millisecond
+// missingRate is how many bytes of missing input a nanosecond brings, for the
+// prediction of a start: 100 MB/s is a gigabit link.
+const missingRate = 0.1
 
 // award deals an offer's tasks out to its bidders, one after another to the
 // earliest predicted start; what nobody takes is ready again.
@@ -245,7 +245,7 @@ func (s *Steward) award(now time.Time, id uint64) []Effect {
 	var hands []*hand
 	for _, who := range o.asked {
 		if b := o.bids[who]; b != nil && b.Tasks > 0 {
-			start := b.Start + time.Duration(b.Missing)*missingCost
+			start := b.Start + time.Duration(float64(b.Missing)/missingRate)
 			start += time.Duration(s.rng.Int64N(int64(start)*15/100 + int64(time.Millisecond)))
 			hands = append(hands, &hand{who: who, start: start, room: b.Tasks})
 		}
@@ -284,7 +284,7 @@ func (s *Steward) inputs(k protocol.Key) []protocol.Input {
 
 // whyNobody says in plain words why no live node can run a stage.
 func (s *Steward) whyNobody(stage int) string {
-	needs := NeedsOf(s.plan.Manifest.Stages[stage])
+	needs := NeedsOf(s.plan.Manifest, stage)
 	for _, n := range s.nodes {
 		if why := n.Can(needs); why != "" {
 			return fmt.Sprintf("no live node can run stage %q: of %d nodes, %s for one says %s", s.plan.Manifest.Stages[stage].Name, len(s.nodes), n.ID, why)

@@ -115,7 +115,7 @@ func (n *simNode) look() {
 	}
 	var nodes []Node
 	for _, id := range n.view {
-		nodes = append(nodes, Node{ID: id, Slots: 2, Kinds: []protocol.ProgramKind{protocol.Wasm}})
+		nodes = append(nodes, Node{ID: id, Slots: 2, Has: protocol.Needs{Kinds: []protocol.ProgramKind{protocol.Wasm}, Cores: 2}})
 	}
 	before := n.steward.Stewards()
 	n.perform(n.steward.SetNodes(n.now(), nodes))
@@ -149,9 +149,9 @@ func (n *simNode) ping() {
 	}
 	claims := n.worker.Claims()
 	stewards := n.steward.Stewards()
-	var fellow []protocol.CID
+	var fellow []protocol.ShardRef
 	if within(stewards, n.id) && !n.ended {
-		fellow = []protocol.CID{n.s.job}
+		fellow = []protocol.ShardRef{{Job: n.s.job}}
 	}
 	if len(claims)+len(fellow) == 0 {
 		return

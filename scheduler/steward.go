@@ -37,8 +37,7 @@ type Node struct {
 	ID    peer.ID
 	Slots int
 	Load  int // tasks running and queued
-	Kinds []protocol.ProgramKind
-	Funcs []string
+	Has   protocol.Needs
 	// NoWork and NoStore say that the node's membership lacks these roles: it
 	// runs no tasks, or is nobody's steward.
 	NoWork, NoStore bool
@@ -50,7 +49,7 @@ func (n *Node) Can(needs protocol.Needs) string {
 		return "its membership lacks the role work"
 	}
 	for _, k := range needs.Kinds {
-		if !slices.Contains(n.Kinds, k) {
+		if !slices.Contains(n.Has.Kinds, k) {
 			if k == protocol.Exec {
 				return "it does not allow exec (start it with --allow-exec)"
 			}
@@ -58,16 +57,32 @@ func (n *Node) Can(needs protocol.Needs) string {
 		}
 	}
 	for _, f := range needs.Funcs {
-		if !slices.Contains(n.Funcs, f) {
+		if !slices.Contains(n.Has.Funcs, f) {
 			return fmt.Sprintf("it has no function %q registered", f)
 		}
+	}
+	for _, l := range needs.Labels {
+		if !slices.Contains(n.Has.Labels, l) {
+			return fmt.Sprintf("it lacks the label %q (start it with --label)", l)
+		}
+	}
+	switch {
+	case needs.Cores > n.Has.Cores:
+		return fmt.Sprintf("it has %d slots, the task takes %d", n.Has.Cores, needs.Cores)
+	case needs.Memory > n.Has.Memory:
+		return fmt.Sprintf("it gives tasks %d MiB of memory, the task takes %d MiB", n.Has.Memory>>20, needs.Memory>>20)
 	}
 	return ""
 }
 
-// NeedsOf is what a node must be able to do to run tasks of a stage.
-func NeedsOf(s protocol.Stage) protocol.Needs {
+// NeedsOf is what a node must have to run tasks of a stage. What the job
+// requires is for its programs: those that only join results need none of it.
+func NeedsOf(m *protocol.Manifest, stage int) protocol.Needs {
 	var n protocol.Needs
+	s := m.Stages[stage]
+	if s.Program != nil {
+		n.Cores, n.Memory, n.Labels = m.Require.Cores, m.Require.Memory, m.Require.Labels
+	}
 	for _, p := range []*protocol.Program{s.Program, s.Combine} {
 		if p == nil {
 			continue

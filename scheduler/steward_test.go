@@ -35,7 +35,7 @@ func aloneSteward(nodes int, m *protocol.Manifest) (*Steward, time.Time) {
 	plan.AddFact(protocol.Signed{Body: protocol.Encode(fact)}, fact)
 	var live []Node
 	for _, id := range ids {
-		live = append(live, Node{ID: id, Slots: 1, Kinds: []protocol.ProgramKind{protocol.Wasm}})
+		live = append(live, Node{ID: id, Slots: 1, Has: protocol.Needs{Kinds: []protocol.ProgramKind{protocol.Wasm}, Cores: 1}})
 	}
 	s.SetNodes(now, live)
 	return s, now

@@ -56,9 +56,9 @@ func NewWorker(slots int) *Worker {
 	return &Worker{slots: slots, reserved: map[reservation]room{}}
 }
 
-// Offered answers an offer with a bid. Missing is how many of the offer's
+// Offered answers an offer with a bid. Missing is how many bytes of the offer's
 // inputs this node lacks; refusal, if any, why it cannot run the tasks.
-func (w *Worker) Offered(now time.Time, from peer.ID, o *protocol.Offer, missing int, refusal string) []Effect {
+func (w *Worker) Offered(now time.Time, from peer.ID, o *protocol.Offer, missing int64, refusal string) []Effect {
 	w.expire(now)
 	bid := &protocol.Bid{Job: o.Job, Reservation: o.Reservation, Missing: missing, Refusal: refusal}
 	if refusal == "" && len(w.reserved) < maxReservations {
