@@ -23,6 +23,10 @@ func (l *loop) perform(now time.Time, effects []scheduler.Effect) {
 			if cancel := l.running[e.Job][e.Task]; cancel != nil {
 				cancel()
 			}
+		case scheduler.Stole:
+			for _, id := range l.stewardsOf(e.Job) {
+				l.send(id, &protocol.Stolen{Job: e.Job, From: e.From, Tasks: e.Tasks})
+			}
 		case scheduler.Check:
 			l.check(e)
 		case scheduler.Settle:
@@ -59,7 +63,7 @@ func (l *loop) endedRun(now time.Time, id protocol.CID, k protocol.Key, took tim
 	if len(l.running[id]) == 0 {
 		delete(l.running, id)
 	}
-	l.perform(now, l.worker.Ended(id, k, took))
+	l.perform(now, l.worker.Ended(now, id, k, took))
 }
 
 // state signs a fact of this node's and spreads it.
@@ -117,7 +121,7 @@ func (l *loop) add(now time.Time, j *job, o opened) {
 	for _, r := range o.receipts {
 		if j.plan.AddReceipt(r.signed, r.open) {
 			l.n.keepReceipt(j.plan.Job, r.signed)
-			j.steward.Received(r.open)
+			l.perform(now, j.steward.Received(now, r.open))
 		}
 	}
 	for _, f := range o.facts {
@@ -127,7 +131,7 @@ func (l *loop) add(now time.Time, j *job, o opened) {
 		if j.plan.AddFact(f.signed, f.open) {
 			l.n.keepFact(j.plan.Job, f.signed)
 			if f.open.Run != nil {
-				j.steward.FailedRun(f.open.By, f.open.Run)
+				j.steward.FailedRun(now, f.open.By, f.open.Run)
 			}
 		}
 	}

@@ -43,6 +43,14 @@ func (n *Node) receive(ctx context.Context, from peer.ID, m protocol.Message) {
 		if n.ensureJob(ctx, m.Job, from) != nil {
 			return
 		}
+	case *protocol.Steal:
+		if n.vouched(from, protocol.RoleWork) != nil {
+			return
+		}
+	case *protocol.Loot:
+		if len(m.Tasks) > 0 && n.ensureJob(ctx, m.Job, from) != nil {
+			return // its stewards will miss the claim and offer again
+		}
 	}
 	n.loop.post(ctx, func(now time.Time) { n.loop.handle(now, from, m) })
 }
@@ -153,6 +161,16 @@ func (l *loop) handle(now time.Time, from peer.ID, m protocol.Message) {
 		l.courier.Acked(from, m)
 	case *protocol.Announce:
 		l.announced(from, m)
+	case *protocol.Steal:
+		l.perform(now, l.worker.Asked(now, from, m))
+	case *protocol.Loot:
+		l.looted(now, from, m)
+	case *protocol.Stolen:
+		if j := l.jobs[m.Job]; j != nil && !j.ended {
+			j.steward.Stolen(now, from, m)
+		}
+	case *protocol.Release:
+		l.perform(now, l.worker.Released(m))
 	}
 }
 
@@ -162,10 +180,39 @@ func (l *loop) offered(now time.Time, from peer.ID, o *protocol.Offer, missing i
 }
 
 func (l *loop) awarded(now time.Time, from peer.ID, a *protocol.Award) {
-	if j := l.jobs[a.Job]; len(a.Tasks) > 0 && (j == nil || j.ended) {
+	j := l.jobs[a.Job]
+	if len(a.Tasks) > 0 && (j == nil || j.ended) {
 		return
 	}
-	l.perform(now, l.worker.Awarded(from, a))
+	if j != nil {
+		a.Tasks = within(j.plan.Manifest, a.Tasks)
+	}
+	l.perform(now, l.worker.Awarded(now, from, a, l.needsOf(j)))
+}
+
+// looted takes what this node has stolen.
+func (l *loop) looted(now time.Time, from peer.ID, m *protocol.Loot) {
+	j := l.jobs[m.Job]
+	if len(m.Tasks) > 0 && (j == nil || j.ended) {
+		return
+	}
+	if j != nil {
+		m.Tasks = within(j.plan.Manifest, m.Tasks)
+	}
+	l.perform(now, l.worker.Looted(now, from, m, l.needsOf(j)))
+}
+
+// needsOf says what a node must have to run a task of the job; j may be nil
+// where there are no tasks.
+func (l *loop) needsOf(j *job) func(protocol.Key) protocol.Needs {
+	return func(k protocol.Key) protocol.Needs { return scheduler.NeedsOf(j.plan.Manifest, k.Stage) }
+}
+
+// within drops the tasks that the job does not have.
+func within(m *protocol.Manifest, tasks []protocol.Awarded) []protocol.Awarded {
+	return slices.DeleteFunc(tasks, func(t protocol.Awarded) bool {
+		return t.Task.Stage >= len(m.Stages) || t.Task.Index >= m.Stages[t.Task.Stage].Tasks
+	})
 }
 
 func (l *loop) pingedBy(now time.Time, from peer.ID, p *protocol.Ping) {

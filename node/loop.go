@@ -64,10 +64,12 @@ type job struct {
 func newLoop(n *Node) *loop {
 	return &loop{
 		n: n, events: make(chan func(time.Time), maxEvents), done: make(chan struct{}),
-		worker: scheduler.NewWorker(n.cfg.Slots), courier: scheduler.NewCourier(),
+		worker: scheduler.NewWorker(n.cfg.Slots, n.cfg.Memory, randomSource()), courier: scheduler.NewCourier(),
 		jobs: map[protocol.CID]*job{}, running: map[protocol.CID]map[protocol.Key]context.CancelFunc{},
 	}
 }
+
+func randomSource() *rand.Rand { return rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())) }
 
 // do hands the loop a function and waits until it has run; false when the loop
 // or ctx has ended first.
@@ -145,6 +147,9 @@ func (l *loop) tick(now time.Time) time.Duration {
 		if j.steward.Acting() && now.Sub(j.sourced) >= sourceEvery {
 			l.source(now, j)
 		}
+	}
+	if active {
+		l.perform(now, l.worker.Tick(now, l.n.id, l.nodes, l.n.has()))
 	}
 	l.perform(now, l.courier.Tick(now, l.stewardsOf))
 	if now.Sub(l.pinged) >= protocol.PingEvery {
@@ -236,7 +241,7 @@ func (l *loop) ping() {
 		}
 		return pings[id]
 	}
-	for _, c := range l.worker.Claims() {
+	for _, c := range l.worker.Claims(time.Now()) {
 		for _, id := range l.stewardsOf(c.Job) {
 			to(id).Claims = append(to(id).Claims, c)
 		}
@@ -269,7 +274,7 @@ func (l *loop) learn(now time.Time, id protocol.CID, m *protocol.Manifest) *job 
 	l.evict()
 	plan := scheduler.NewPlan(id, m)
 	j := &job{plan: plan, checking: map[protocol.Key]bool{}}
-	j.steward = scheduler.NewSteward(plan, l.n.id, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	j.steward = scheduler.NewSteward(plan, l.n.id, randomSource())
 	l.jobs[id] = j
 	if now.Sub(l.refreshed) >= restEvery {
 		l.refresh(now)

@@ -41,6 +41,8 @@ func (n *Node) answer(ctx context.Context, from peer.ID, q *protocol.Request) *p
 		a.Jobs = n.localJobs(ctx)
 	case q.Runs != nil:
 		a.Runs = n.localRuns(ctx, q.Runs)
+	case q.Explain != nil:
+		a.Story, a.Now = n.localStory(ctx, q.Explain)
 	case q.Cancel != nil:
 		a.Known, err = n.cancelled(ctx, q.Cancel)
 	default:
@@ -199,6 +201,23 @@ func (n *Node) localRuns(ctx context.Context, q *protocol.JobRef) []protocol.Tas
 		}
 	})
 	return out
+}
+
+// localStory is what this node remembers of a job or task, and what keeps it
+// now; nil when it does not know the job.
+func (n *Node) localStory(ctx context.Context, q *protocol.Explain) ([]protocol.Event, *protocol.Now) {
+	var story []protocol.Event
+	var state *protocol.Now
+	n.loop.do(ctx, func(now time.Time) {
+		j := n.loop.jobs[q.Job]
+		if j == nil || q.Task != nil && len(within(j.plan.Manifest, []protocol.Awarded{{Task: *q.Task}})) == 0 {
+			return
+		}
+		story = j.steward.Story(q.Task, q.From)
+		keeps := j.steward.Now(now, q.Task)
+		state = &keeps
+	})
+	return story, state
 }
 
 // cancelled takes and spreads a cancellation.

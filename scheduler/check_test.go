@@ -212,7 +212,7 @@ func (s *sim) checkEnd() error {
 // that the job may fail.
 func (p *Plan) exhausted() bool {
 	for _, k := range p.failedTasks() {
-		if len(p.Ledger.Failures(k)) >= maxHostFailures {
+		if len(p.Ledger.Failures(k)) >= protocol.DefaultRetries {
 			return true
 		}
 	}

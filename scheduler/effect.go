@@ -28,6 +28,14 @@ type Stop struct {
 	Task protocol.Key
 }
 
+// Stole asks for the stewards of these tasks to be told that this node now
+// holds them, which From did.
+type Stole struct {
+	Job   protocol.CID
+	From  peer.ID
+	Tasks []protocol.Key
+}
+
 // Check asks whether any node still holds the results of these tasks, since a
 // worker could not read what Task needs. Those lost are reported to
 // Plan.Lose.
@@ -62,6 +70,7 @@ type Noted struct {
 func (Send) effect()     {}
 func (Start) effect()    {}
 func (Stop) effect()     {}
+func (Stole) effect()    {}
 func (Check) effect()    {}
 func (Conclude) effect() {}
 func (Settle) effect()   {}

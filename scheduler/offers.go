@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -11,8 +10,10 @@ import (
 	"github.com/meshnode/meshnode/protocol"
 )
 
-// offer is a batch of ready tasks that some nodes have been asked about.
+// offer is a batch of tasks that some nodes have been asked about: they are
+// ready or, if it is one that runs too slowly, to be run beside another node.
 type offer struct {
+	beside peer.ID
 	keys   []protocol.Key
 	asked  []peer.ID
 	bids   map[peer.ID]*protocol.Bid
@@ -54,7 +55,7 @@ func (s *Steward) offerReady(now time.Time) []Effect {
 		if len(ask) == 0 {
 			break // all are busy or resting; a receipt or the next tick will tell
 		}
-		out = append(out, s.open(now, keys, ask)...)
+		out = append(out, s.open(now, keys, ask, "")...)
 	}
 	return out
 }
@@ -94,56 +95,14 @@ func alone(keys, failed []protocol.Key) []protocol.Key {
 	return slices.DeleteFunc(keys, func(k protocol.Key) bool { return slices.Contains(failed, k) })
 }
 
-// candidates picks whom to ask: the least loaded by hint and by what this
-// steward knows to be claimed, with chance enough that many stewards do not
-// all ask the same, and not those where the task has failed while others can
-// be asked.
-func (s *Steward) candidates(now time.Time, k protocol.Key, capable []Node) []Node {
-	claimed := map[peer.ID]int{}
-	for _, c := range s.claims {
-		claimed[c.by]++
-	}
-	asked := map[peer.ID]int{}
-	for _, o := range s.offers {
-		for _, id := range o.asked {
-			asked[id]++
-		}
-	}
-	failed := map[peer.ID]bool{}
-	for _, f := range s.plan.Ledger.Failures(k) {
-		failed[f.By] = true
-	}
-	type scored struct {
-		node  Node
-		score float64
-	}
-	var pool []scored
-	for _, n := range capable {
-		if s.resting[n.ID].After(now) || failed[n.ID] && len(failed) < len(capable) {
-			continue
-		}
-		load := float64(max(n.Load, claimed[n.ID])+asked[n.ID]) / float64(max(1, n.Slots))
-		if n.ID == s.lastFree {
-			load -= 0.5
-		}
-		pool = append(pool, scored{n, load + s.rng.Float64()/2})
-	}
-	slices.SortStableFunc(pool, func(a, b scored) int { return cmp.Compare(a.score, b.score) })
-	var out []Node
-	for _, p := range first(protocol.OfferFanout, pool) {
-		out = append(out, p.node)
-	}
-	return out
-}
-
-func (s *Steward) open(now time.Time, keys []protocol.Key, ask []Node) []Effect {
+func (s *Steward) open(now time.Time, keys []protocol.Key, ask []Node, beside peer.ID) []Effect {
 	id := s.rng.Uint64()
-	o := &offer{keys: keys, bids: map[peer.ID]*protocol.Bid{}, closes: now.Add(bidWait)}
+	o := &offer{keys: keys, beside: beside, bids: map[peer.ID]*protocol.Bid{}, closes: now.Add(bidWait)}
 	s.offers[id] = o
 	stage := keys[0].Stage
 	message := protocol.Offer{
 		Job: s.plan.Job, Reservation: id, Tasks: len(keys),
-		Needs: NeedsOf(s.plan.Manifest, stage), Estimate: s.took[stage].mean(),
+		Needs: NeedsOf(s.plan.Manifest, stage), Estimate: min(s.took[stage].mean(), protocol.MaxEstimate), Turn: s.turn(stage),
 	}
 	for _, in := range first(protocol.MaxOfferBatch, s.plan.Inputs(keys[0], nil)) {
 		message.Inputs = append(message.Inputs, protocol.Sized{CID: in.CID, Size: in.Size})
@@ -154,14 +113,8 @@ func (s *Steward) open(now time.Time, keys []protocol.Key, ask []Node) []Effect 
 		m := message
 		out = append(out, Send{To: n.ID, Message: &m})
 	}
+	s.story.note(now, protocol.Event{Kind: protocol.EventOffered, Tasks: keys, Peers: o.asked})
 	return out
-}
-
-func (a average) mean() time.Duration {
-	if a.n == 0 {
-		return 0
-	}
-	return a.sum / time.Duration(a.n)
 }
 
 // Bid takes an answer to an offer; when it was the last, the tasks are
@@ -176,12 +129,16 @@ func (s *Steward) Bid(now time.Time, from peer.ID, b *protocol.Bid) []Effect {
 	}
 	o.bids[from] = b
 	var out []Effect
-	if b.Tasks == 0 {
-		s.resting[from] = now.Add(idleWait)
-	}
-	if b.Refusal != "" {
+	switch {
+	case b.Refusal != "":
 		s.resting[from] = now.Add(time.Second)
+		s.story.note(now, protocol.Event{Kind: protocol.EventRefused, Tasks: o.keys, Peer: from, Text: b.Refusal[:min(len(b.Refusal), protocol.MaxName)]})
 		out = append(out, Noted{Job: s.plan.Job, What: "offer refused", Task: o.keys[0], Peer: from, Why: b.Refusal})
+	case b.Tasks == 0:
+		s.resting[from] = now.Add(idleWait)
+		s.story.note(now, protocol.Event{Kind: protocol.EventFull, Tasks: o.keys, Peer: from})
+	default:
+		s.story.note(now, protocol.Event{Kind: protocol.EventBid, Tasks: o.keys, Peer: from, Took: b.Start, Room: b.Tasks})
 	}
 	if len(o.bids) == len(o.asked) {
 		out = append(out, s.award(now, b.Reservation)...)
@@ -200,6 +157,7 @@ func (s *Steward) closeOffers(now time.Time) []Effect {
 		for _, n := range o.asked {
 			if o.bids[n] == nil {
 				s.resting[n] = now.Add(10 * idleWait)
+				s.story.note(now, protocol.Event{Kind: protocol.EventSilent, Tasks: o.keys, Peer: n})
 			}
 		}
 		out = append(out, s.award(now, id)...)
@@ -227,50 +185,68 @@ func (s *Steward) dropOffers() []Effect {
 	return out
 }
 
-// missingRate is how many bytes of missing input a nanosecond brings, for the
-// prediction of a start: 100 MB/s is a gigabit link.
-const missingRate = 0.1
-
 // award deals an offer's tasks out to its bidders, one after another to the
-// earliest predicted start; what nobody takes is ready again.
+// best; what nobody takes is ready again.
 func (s *Steward) award(now time.Time, id uint64) []Effect {
 	o := s.offers[id]
 	delete(s.offers, id)
-	type hand struct {
-		who   peer.ID
-		start time.Duration
-		room  int
-		tasks []protocol.Awarded
-	}
-	var hands []*hand
-	for _, who := range o.asked {
-		if b := o.bids[who]; b != nil && b.Tasks > 0 {
-			start := b.Start + time.Duration(float64(b.Missing)/missingRate)
-			start += time.Duration(s.rng.Int64N(int64(start)*15/100 + int64(time.Millisecond)))
-			hands = append(hands, &hand{who: who, start: start, room: b.Tasks})
-		}
-	}
+	hands := s.hands(o)
 	estimate := max(s.took[o.keys[0].Stage].mean(), time.Millisecond)
 	for _, k := range o.keys {
-		if _, held := s.claims[k]; held || !s.plan.needed(k) {
+		if !s.wants(k, o.beside) {
 			continue // who ran it all along has been heard of meanwhile
 		}
-		slices.SortStableFunc(hands, func(a, b *hand) int { return cmp.Compare(a.start, b.start) })
-		at := slices.IndexFunc(hands, func(h *hand) bool { return h.room > 0 })
-		if at < 0 {
+		h := s.choose(hands, estimate)
+		if h == nil {
 			break
 		}
-		h := hands[at]
 		h.room--
-		h.start += estimate
 		h.tasks = append(h.tasks, protocol.Awarded{Task: k, Inputs: s.inputs(k)})
-		s.claims[k] = claim{by: h.who, until: now.Add(protocol.ClaimTTL), awarded: now}
+		c := claim{by: h.who, until: now.Add(protocol.ClaimTTL), awarded: now, predicted: h.start + estimate}
+		h.start += estimate
+		if o.beside == "" {
+			s.claims[k] = c
+		} else {
+			s.second[k] = c
+		}
 	}
 	var out []Effect
 	for _, h := range hands {
-		out = append(out, Send{To: h.who, Message: &protocol.Award{Job: s.plan.Job, Reservation: id, Tasks: h.tasks}})
+		if len(h.tasks) > 0 {
+			s.story.note(now, protocol.Event{Kind: protocol.EventAwarded, Tasks: awardedKeys(h.tasks), Peer: h.who})
+		}
+		out = append(out, Send{To: h.who, Message: &protocol.Award{Job: s.plan.Job, Reservation: id, Tasks: h.tasks, Turn: s.turn(o.keys[0].Stage)}})
 	}
 	return out
+}
+
+func awardedKeys(tasks []protocol.Awarded) []protocol.Key {
+	keys := make([]protocol.Key, len(tasks))
+	for i, t := range tasks {
+		keys[i] = t.Task
+	}
+	return keys
+}
+
+// wants reports whether task k is still to be given away: to somebody, or
+// beside the node that runs it too slowly.
+func (s *Steward) wants(k protocol.Key, beside peer.ID) bool {
+	c, held := s.claims[k]
+	if beside == "" {
+		return !held && s.plan.needed(k)
+	}
+	_, twice := s.second[k]
+	return held && c.by == beside && !twice && s.plan.needed(k)
+}
+
+// turn is what decides when a task of a stage has its turn on a node.
+func (s *Steward) turn(stage int) protocol.Turn {
+	m := s.plan.Manifest
+	needs := NeedsOf(m, stage)
+	return protocol.Turn{
+		Submitter: m.Submitter, Queue: m.Policy.Queue, Priority: m.Policy.Priority,
+		Estimate: min(s.took[stage].mean(), protocol.MaxEstimate), Cores: needs.Cores, Memory: needs.Memory,
+	}
 }
 
 // inputs are what task k reads, with who holds it.

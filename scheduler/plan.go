@@ -64,6 +64,9 @@ func (p *Plan) AddFact(signed protocol.Signed, open *protocol.Fact) bool {
 	return p.Ledger.AddFact(signed, open)
 }
 
+// isDone reports whether a result of task k counts.
+func (p *Plan) isDone(k protocol.Key) bool { return p.at(k).result != "" }
+
 func (p *Plan) at(k protocol.Key) *task { return &p.tasks[k.Stage][k.Index] }
 
 // derive finds anew which result of task k counts, and does so for all that

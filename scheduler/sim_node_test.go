@@ -25,6 +25,7 @@ type simNode struct {
 	drift  float64
 	speed  float64 // its tasks take so many times longer
 	view   []peer.ID
+	nodes  []Node // of the view
 
 	plan     *Plan // nil while the job is not known here
 	steward  *Steward
@@ -35,6 +36,11 @@ type simNode struct {
 	checking map[protocol.Key]bool
 	running  map[protocol.Key]bool // false once it was told to stop
 }
+
+// simHas is what every node has, and simNeeds what every task needs.
+var simHas = protocol.Needs{Kinds: []protocol.ProgramKind{protocol.Wasm}, Cores: 2, Memory: 1 << 40}
+
+func simNeeds(protocol.Key) protocol.Needs { return protocol.Needs{} }
 
 func (n *simNode) now() time.Time {
 	d := n.s.now.Sub(n.s.start)
@@ -72,7 +78,7 @@ func (n *simNode) boot() {
 	n.starts++
 	n.up, n.hangs = true, time.Time{}
 	n.plan, n.steward, n.ended, n.settling = nil, nil, false, false
-	n.worker, n.courier = NewWorker(2), NewCourier()
+	n.worker, n.courier = NewWorker(2, 1<<40, rand.New(rand.NewPCG(n.s.seed, uint64(n.index)+100*n.starts+50))), NewCourier()
 	n.checking, n.running = map[protocol.Key]bool{}, map[protocol.Key]bool{}
 	n.look()
 	if len(n.disk.receipts)+len(n.disk.facts) > 0 {
@@ -113,12 +119,13 @@ func (n *simNode) look() {
 	if n.plan == nil {
 		return
 	}
-	var nodes []Node
+	n.nodes = nil
 	for _, id := range n.view {
-		nodes = append(nodes, Node{ID: id, Slots: 2, Has: protocol.Needs{Kinds: []protocol.ProgramKind{protocol.Wasm}, Cores: 2}})
+		running, queued := s.nodes[id].worker.Load()
+		n.nodes = append(n.nodes, Node{Load: running + queued, ID: id, Slots: 2, Has: simHas})
 	}
 	before := n.steward.Stewards()
-	n.perform(n.steward.SetNodes(n.now(), nodes))
+	n.perform(n.steward.SetNodes(n.now(), n.nodes))
 	if s.everyone {
 		ranks := slices.DeleteFunc(Rank(string(n.s.job), n.view), func(id peer.ID) bool { return id == n.id })
 		n.steward.stewards = append([]peer.ID{n.id}, first(n.s.m.Copies-1, ranks)...)
@@ -135,6 +142,7 @@ func (n *simNode) tick() {
 	if !n.ended {
 		n.mutateTick()
 		n.perform(n.steward.Tick(n.now()))
+		n.perform(n.worker.Tick(n.now(), n.id, n.nodes, simHas))
 	}
 	if n.s.mutation != neverResend {
 		n.perform(n.courier.Tick(n.now(), func(protocol.CID) []peer.ID { return n.steward.Stewards() }))
@@ -147,7 +155,7 @@ func (n *simNode) ping() {
 	if n.plan == nil {
 		return
 	}
-	claims := n.worker.Claims()
+	claims := n.worker.Claims(n.now())
 	stewards := n.steward.Stewards()
 	var fellow []protocol.ShardRef
 	if within(stewards, n.id) && !n.ended {
@@ -187,9 +195,23 @@ func (n *simNode) deliver(from peer.ID, m protocol.Message) {
 			n.know()
 		}
 		if len(m.Tasks) == 0 || !n.ended {
-			n.perform(n.worker.Awarded(from, m))
+			n.perform(n.worker.Awarded(now, from, m, simNeeds))
 			n.mutateAward(m)
 		}
+		return
+	case *protocol.Steal:
+		n.perform(n.worker.Asked(now, from, m))
+		return
+	case *protocol.Loot:
+		if len(m.Tasks) > 0 {
+			n.know()
+		}
+		if len(m.Tasks) == 0 || !n.ended {
+			n.perform(n.worker.Looted(now, from, m, simNeeds))
+		}
+		return
+	case *protocol.Release:
+		n.perform(n.worker.Released(m))
 		return
 	case *protocol.Done, *protocol.Announce:
 		n.know()
@@ -214,6 +236,8 @@ func (n *simNode) deliver(from peer.ID, m protocol.Message) {
 			c = m.Claims[0]
 		}
 		n.perform(n.steward.Pinged(now, from, m.Boot, c.Tasks, c.Running))
+	case *protocol.Stolen:
+		n.steward.Stolen(now, from, m)
 	case *protocol.Done:
 		n.add(m.Receipts, m.Facts)
 		s.seen.arrived(s, n, from, m)
@@ -240,7 +264,7 @@ func (n *simNode) add(receipts []protocol.SignedReceipt, facts []protocol.Signed
 		}
 		if n.plan.AddReceipt(r, open) {
 			n.disk.receipt(r)
-			n.steward.Received(open)
+			n.perform(n.steward.Received(n.now(), open))
 		}
 		n.mutateAdd(open, before)
 	}
@@ -249,7 +273,7 @@ func (n *simNode) add(receipts []protocol.SignedReceipt, facts []protocol.Signed
 		if n.plan.AddFact(f, open) {
 			n.disk.fact(f)
 			if open.Run != nil {
-				n.steward.FailedRun(open.By, open.Run)
+				n.steward.FailedRun(n.now(), open.By, open.Run)
 			}
 		}
 	}

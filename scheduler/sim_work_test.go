@@ -45,6 +45,10 @@ func (n *simNode) perform(effects []Effect) {
 			n.begin(e)
 		case Stop:
 			n.running[e.Task] = false
+		case Stole:
+			for _, id := range n.steward.Stewards() {
+				n.s.send(n, id, &protocol.Stolen{Job: e.Job, From: e.From, Tasks: e.Tasks})
+			}
 		case Check:
 			n.check(e.Task, e.Deps)
 		case Settle:
@@ -55,7 +59,7 @@ func (n *simNode) perform(effects []Effect) {
 			if n.s.verbose {
 				fmt.Printf("%s %x %s %s by %x: %s\n", n.s.now.Sub(n.s.start), n.id[2:], e.What, e.Task, e.Peer, e.Why)
 			}
-			if e.What == "claim lost" {
+			if e.What == "claim lost" || e.What == "slow task offered again" {
 				n.s.seen.excuses++
 			}
 		}
@@ -72,7 +76,7 @@ func (n *simNode) begin(e Start) {
 	n.later(took, func() {
 		goesOn := n.running[e.Task]
 		delete(n.running, e.Task)
-		n.perform(n.worker.Ended(s.job, e.Task, took))
+		n.perform(n.worker.Ended(n.now(), s.job, e.Task, took))
 		if !goesOn {
 			n.worker.Told(s.job, e.Task)
 			return

@@ -27,9 +27,6 @@ const (
 	settleEvery = 2 * time.Second
 	// maxOffers bounds the offers that one steward has open for one job.
 	maxOffers = 16
-	// maxHostFailures is how many runs of a task may fail for reasons of
-	// their hosts before the job does.
-	maxHostFailures = 4
 )
 
 // Node is a live member as the steward sees it. Load is a hint.
@@ -119,21 +116,24 @@ type Steward struct {
 	checked  map[protocol.Key]int  // failed runs of a task already looked into
 	settled  time.Time
 	waiting  string
-	took     []average // by stage
-	lastFree peer.ID   // gave a receipt last: it has room
-	sources  []peer.ID // hold all that the first stage reads
+	took     []durations // by stage
+	lastFree peer.ID     // gave a receipt last: it has room
+	sources  []peer.ID   // hold all that the first stage reads
+	pace     pace
+
+	second     map[protocol.Key]claim // of tasks that run on two nodes, the later one
+	speculated time.Time              // when stragglers were last looked for
+	story      story
 }
 
 type claim struct {
-	by      peer.ID
-	until   time.Time
-	awarded time.Time
-	running bool
-}
-
-type average struct {
-	sum time.Duration
-	n   int
+	by        peer.ID
+	from      []peer.ID // whose it was before it was stolen
+	until     time.Time
+	awarded   time.Time
+	predicted time.Duration // from the award to the end
+	running   bool
+	began     time.Time // when it was first heard to run
 }
 
 // NewSteward returns the steward of a plan's job on node self.
@@ -143,7 +143,7 @@ func NewSteward(plan *Plan, self peer.ID, rng *rand.Rand) *Steward {
 		heard: map[peer.ID]time.Time{}, boots: map[peer.ID]uint64{},
 		claims: map[protocol.Key]claim{}, offers: map[uint64]*offer{},
 		resting: map[peer.ID]time.Time{}, checked: map[protocol.Key]int{},
-		took: make([]average, len(plan.Manifest.Stages)),
+		took: make([]durations, len(plan.Manifest.Stages)), pace: pace{}, second: map[protocol.Key]claim{},
 	}
 }
 
@@ -175,32 +175,52 @@ func (s *Steward) SetNodes(now time.Time, nodes []Node) []Effect {
 	if ranks := Stewards(string(s.plan.Job), s.plan.Manifest.Copies, ids); !slices.Equal(ranks, s.stewards) {
 		s.stewards, s.ranked = ranks, now
 	}
-	return s.free(func(_ protocol.Key, c claim) bool { return !alive[c.by] }, "its node is gone")
+	return s.free(now, func(_ protocol.Key, c claim) bool { return !alive[c.by] }, "its node is gone")
 }
 
 // Claimants are the nodes that hold tasks of the job.
 func (s *Steward) Claimants() []peer.ID {
 	var out []peer.ID
-	for _, k := range sortedKeys(s.claims) {
-		if by := s.claims[k].by; !slices.Contains(out, by) {
-			out = append(out, by)
+	for _, claims := range []map[protocol.Key]claim{s.claims, s.second} {
+		for _, k := range sortedKeys(claims) {
+			if by := claims[k].by; !slices.Contains(out, by) {
+				out = append(out, by)
+			}
 		}
 	}
 	return out
 }
 
-// free drops the claims that match.
-func (s *Steward) free(match func(protocol.Key, claim) bool, why string) []Effect {
+// free drops the claims that match; who runs a task beside a node that has lost
+// it is then the one that holds it.
+func (s *Steward) free(now time.Time, match func(protocol.Key, claim) bool, why string) []Effect {
 	var out []Effect
-	for _, k := range sortedKeys(s.claims) {
-		if c := s.claims[k]; match(k, c) {
-			delete(s.claims, k)
-			if r, _ := s.plan.Result(k); r == "" {
-				out = append(out, Noted{Job: s.plan.Job, What: "claim lost", Task: k, Peer: c.by, Why: why})
+	for _, claims := range []map[protocol.Key]claim{s.second, s.claims} {
+		for _, k := range sortedKeys(claims) {
+			c := claims[k]
+			if !match(k, c) {
+				continue
 			}
+			delete(claims, k)
+			if s.plan.isDone(k) {
+				continue
+			}
+			s.story.note(now, protocol.Event{Kind: protocol.EventLost, Tasks: []protocol.Key{k}, Peer: c.by, Text: why})
+			out = append(out, Noted{Job: s.plan.Job, What: "claim lost", Task: k, Peer: c.by, Why: why})
 		}
 	}
+	s.promote()
 	return out
+}
+
+// promote has those that ran a task beside another hold it alone.
+func (s *Steward) promote() {
+	for _, k := range sortedKeys(s.second) {
+		if _, held := s.claims[k]; !held {
+			s.claims[k] = s.second[k]
+			delete(s.second, k)
+		}
+	}
 }
 
 func sortedKeys[V any](m map[protocol.Key]V) []protocol.Key {
@@ -227,34 +247,80 @@ func (s *Steward) Pinged(now time.Time, from peer.ID, boot uint64, held []protoc
 			continue
 		}
 		holds[k] = true
-		c, known := s.claims[k]
-		if known && c.by != from && c.until.After(now) {
-			continue // two hold it: one is enough to wait for
-		}
-		s.claims[k] = claim{by: from, until: now.Add(protocol.ClaimTTL), awarded: c.awarded, running: i < running}
+		s.claimedBy(now, from, k, i < running)
 	}
-	return s.free(func(k protocol.Key, c claim) bool {
+	return s.free(now, func(k protocol.Key, c claim) bool {
 		return c.by == from && !holds[k] && (restarted || now.Sub(c.awarded) > awardGrace)
 	}, "its node no longer holds it")
 }
 
-// Received notes a receipt that has just entered the ledger: its task's claim
-// is served, and its worker has room.
-func (s *Steward) Received(r *protocol.Receipt) {
-	if c, held := s.claims[r.Task]; held && c.by == r.Worker {
-		delete(s.claims, r.Task)
+// claimedBy notes that a node holds task k: as the one that is waited for or,
+// when another is, beside it.
+func (s *Steward) claimedBy(now time.Time, from peer.ID, k protocol.Key, running bool) {
+	claims := s.claims
+	if c, known := s.claims[k]; known && c.by != from && c.until.After(now) {
+		if slices.Contains(c.from, from) && !running {
+			return // it has been stolen, and its victim claims it for a moment more
+		}
+		claims = s.second
+		if c, known := s.second[k]; known && c.by != from && c.until.After(now) {
+			return // a third
+		}
 	}
-	s.took[r.Task.Stage].sum += r.Took
-	s.took[r.Task.Stage].n++
+	c := claims[k]
+	if c.by != from {
+		c = claim{by: from}
+	}
+	c.until = now.Add(protocol.ClaimTTL)
+	if running && !c.running {
+		c.running, c.began = true, now
+		s.story.note(now, protocol.Event{Kind: protocol.EventStarted, Tasks: []protocol.Key{k}, Peer: from})
+	}
+	claims[k] = c
+}
+
+// Stolen notes that a node has taken tasks from another's queue.
+func (s *Steward) Stolen(now time.Time, by peer.ID, m *protocol.Stolen) {
+	for _, k := range m.Tasks {
+		if k.Stage >= len(s.plan.tasks) || k.Index >= len(s.plan.tasks[k.Stage]) || s.plan.isDone(k) {
+			continue
+		}
+		if c, held := s.claims[k]; held && c.by != m.From {
+			continue
+		}
+		from := append(first(maxHolders, s.claims[k].from), m.From)
+		s.claims[k] = claim{by: by, from: from, until: now.Add(protocol.ClaimTTL), awarded: now}
+		s.story.note(now, protocol.Event{Kind: protocol.EventStolen, Tasks: []protocol.Key{k}, Peer: by, Peers: []peer.ID{m.From}})
+	}
+}
+
+// Received notes a receipt that has just entered the ledger: its task's claim
+// is served, its worker has room, and who else runs the task may stop.
+func (s *Steward) Received(now time.Time, r *protocol.Receipt) []Effect {
+	for _, claims := range []map[protocol.Key]claim{s.claims, s.second} {
+		if c, held := claims[r.Task]; held && c.by == r.Worker {
+			if !c.awarded.IsZero() {
+				s.pace.note(r.Worker, c.predicted, now.Sub(c.awarded))
+			}
+			delete(claims, r.Task)
+		}
+	}
+	s.story.note(now, protocol.Event{Kind: protocol.EventDone, Tasks: []protocol.Key{r.Task}, Peer: r.Worker, Took: r.Took})
+	s.took[r.Task.Stage].add(r.Took)
 	delete(s.resting, r.Worker)
 	s.lastFree = r.Worker
+	return s.release(now, r)
 }
 
 // FailedRun notes a failed run that has just entered the ledger.
-func (s *Steward) FailedRun(by peer.ID, run *protocol.Failure) {
-	if c, held := s.claims[run.Task]; held && c.by == by {
-		delete(s.claims, run.Task)
+func (s *Steward) FailedRun(now time.Time, by peer.ID, run *protocol.Failure) {
+	s.story.note(now, protocol.Event{Kind: protocol.EventFailed, Tasks: []protocol.Key{run.Task}, Peer: by, Text: run.Text[:min(len(run.Text), protocol.MaxName)]})
+	for _, claims := range []map[protocol.Key]claim{s.claims, s.second} {
+		if claims[run.Task].by == by {
+			delete(claims, run.Task)
+		}
 	}
+	s.promote()
 }
 
 // Tick does what is due: it takes over or stands back, closes offers, judges
@@ -266,6 +332,7 @@ func (s *Steward) Tick(now time.Time) []Effect {
 	}
 	if s.plan.Ended() != nil {
 		s.waiting = ""
+		s.story.shorten()
 		return append(out, s.dropOffers()...)
 	}
 	if effects := s.judge(now); effects != nil {
@@ -278,10 +345,11 @@ func (s *Steward) Tick(now time.Time) []Effect {
 		}
 		return out
 	}
-	out = append(out, s.free(func(_ protocol.Key, c claim) bool { return !c.until.After(now) }, "its node fell silent")...)
+	out = append(out, s.free(now, func(_ protocol.Key, c claim) bool { return !c.until.After(now) }, "its node fell silent")...)
 	out = append(out, s.lookInto()...)
 	out = append(out, s.closeOffers(now)...)
-	return append(out, s.offerReady(now)...)
+	out = append(out, s.offerReady(now)...)
+	return append(out, s.speculate(now)...)
 }
 
 // takeTurn decides whether this node acts: when every steward that ranks
@@ -301,8 +369,10 @@ func (s *Steward) takeTurn(now time.Time) []Effect {
 	}
 	s.acting = turn
 	if !turn {
+		s.story.note(now, protocol.Event{Kind: protocol.EventSteward, Peer: s.self, Text: "stands back: a steward of higher rank is heard"})
 		return append(s.dropOffers(), Noted{Job: s.plan.Job, What: "stewardship given up", Peer: s.self})
 	}
+	s.story.note(now, protocol.Event{Kind: protocol.EventSteward, Peer: s.self, Text: "offers the tasks from now on"})
 	s.since = now.Add(takeoverWait)
 	out := []Effect{Noted{Job: s.plan.Job, What: "stewardship taken up", Peer: s.self}}
 	for _, id := range s.stewards {
@@ -361,7 +431,7 @@ func (s *Steward) verdict(k protocol.Key) string {
 			return s.report(k, f)
 		}
 	}
-	if host >= maxHostFailures || len(failures) >= 4*maxHostFailures {
+	if retries := s.plan.Manifest.Policy.WithDefaults().Retries; host >= retries || len(failures) >= 4*retries {
 		return s.report(k, failures[len(failures)-1])
 	}
 	return ""

@@ -107,7 +107,7 @@ func TestRestartedWorkerLosesItsClaims(t *testing.T) {
 func failedRun(s *Steward, by peer.ID, kind protocol.FailKind, code int) {
 	f := &protocol.Fact{Job: s.plan.Job, Kind: protocol.FailedRun, By: by, At: time.Unix(int64(len(s.plan.Ledger.facts)), 0), Run: &protocol.Failure{Kind: kind, Code: code, Text: "exited", Tail: []byte("because\n")}}
 	s.plan.AddFact(protocol.Signed{Body: protocol.Encode(f)}, f)
-	s.FailedRun(by, f.Run)
+	s.FailedRun(time.Time{}, by, f.Run)
 }
 
 func concluded(effects []Effect) string {
@@ -140,7 +140,7 @@ func TestFailureIsAFactWhenTwoSawIt(t *testing.T) {
 func TestHostFailuresAreAttempts(t *testing.T) {
 	s, now := aloneSteward(1, simManifest(1, 0, false))
 	s.Begin(now)
-	for i := range maxHostFailures {
+	for i := range protocol.DefaultRetries {
 		if text := concluded(s.Tick(now)); text != "" {
 			t.Fatalf("failed after %d attempts: %s", i, text)
 		}
@@ -176,7 +176,7 @@ func TestSecondSteward(t *testing.T) {
 }
 
 func TestWorkerReservesAndQueues(t *testing.T) {
-	w := NewWorker(2)
+	w := NewWorker(2, 1<<40, mathrand.New(mathrand.NewPCG(1, 1)))
 	now := time.Unix(1e9, 0)
 	bid := func(reservation uint64, tasks int) int {
 		e := w.Offered(now, "s", &protocol.Offer{Job: "j", Reservation: reservation, Tasks: tasks}, 0, "")
@@ -196,19 +196,19 @@ func TestWorkerReservesAndQueues(t *testing.T) {
 	for i := range 4 {
 		a.Tasks = append(a.Tasks, protocol.Awarded{Task: protocol.Key{Index: i}})
 	}
-	if got := w.Awarded("s", a); len(got) != 2 {
+	if got := w.Awarded(now, "s", a, simNeeds); len(got) != 2 {
 		t.Fatalf("%d tasks started in 2 slots", len(got))
 	}
-	if got := w.Awarded("s", a); len(got) != 0 {
+	if got := w.Awarded(now, "s", a, simNeeds); len(got) != 0 {
 		t.Fatal("a repeated award started something")
 	}
-	if claims := w.Claims(); len(claims) != 1 || len(claims[0].Tasks) != 4 || claims[0].Running != 2 {
+	if claims := w.Claims(now); len(claims) != 1 || len(claims[0].Tasks) != 4 || claims[0].Running != 2 {
 		t.Fatalf("claims %+v", claims)
 	}
-	if got := w.Ended("j", protocol.Key{Index: 0}, time.Second); len(got) != 1 {
+	if got := w.Ended(now, "j", protocol.Key{Index: 0}, time.Second); len(got) != 1 {
 		t.Fatal("a free slot was not filled")
 	}
-	if claims := w.Claims(); len(claims[0].Tasks) != 4 {
+	if claims := w.Claims(now); len(claims[0].Tasks) != 4 {
 		t.Fatal("the claim ended before the stewards were told")
 	}
 	w.Told("j", protocol.Key{Index: 0})
@@ -252,7 +252,7 @@ func TestAwardLeavesOutWhatIsDone(t *testing.T) {
 	digest, _ := s.plan.InputsDigest(done)
 	r := &protocol.Receipt{Job: s.plan.Job, Task: done, Inputs: digest, Result: protocol.NewCID(protocol.CodecRaw, []byte("a")), Worker: "z"}
 	s.plan.AddReceipt(protocol.SignedReceipt{Body: protocol.Encode(r)}, r)
-	s.Received(r)
+	s.Received(now, r)
 	s.Pinged(now, "z", 1, []protocol.Key{{Index: 1}}, 1)
 	if got := awards(s.Bid(now, s.self, &protocol.Bid{Job: o.Job, Reservation: o.Reservation, Tasks: 3})); got[s.self] != 1 {
 		t.Fatalf("%d tasks awarded, want 1: one is done, one is claimed", got[s.self])

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"cmp"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -15,24 +16,35 @@ const (
 	// bidTTL is how long a bid reserves room: the steward's wait for other
 	// bids, and the way back.
 	bidTTL = 2 * bidWait
-	// prefetchBelow is the task length under which a worker takes tasks ahead:
-	// longer ones are better kept where any idle node can get them.
-	prefetchBelow = 500 * time.Millisecond
+	// leadTime is how long it takes at worst, on a busy machine, until a free
+	// slot is given its next task: a worker takes so much work ahead.
+	leadTime = 100 * time.Millisecond
+	// longTask is the length from which a worker takes no tasks ahead: they
+	// are better kept where any idle node can get them.
+	longTask = 500 * time.Millisecond
+	// maxAhead bounds the tasks that a worker takes ahead for each slot.
+	maxAhead = 16
 	// maxReservations bounds the bids that are open at once.
 	maxReservations = 1024
 	// maxQueue bounds the tasks that wait here.
 	maxQueue = 4096
 )
 
-// Worker decides which tasks run on this node, and when: first come, first
-// served, as many at once as it has slots.
+// Worker decides which tasks run on this node, and when; it takes part of
+// another node's queue when it has nothing to do, and gives of its own.
 type Worker struct {
 	slots    int
+	memory   int64 // bytes that tasks may be promised
+	rng      *rand.Rand
 	reserved map[reservation]room
-	queue    []work
+	line     line
+	queue    []work // by due time
 	running  []work
 	ending   []work  // run, but no steward has been told yet
+	handed   []work  // to a thief that may not have told the stewards yet
 	took     average // of the tasks that ended here
+	theft    theft
+	lifeline []lifeline
 }
 
 type reservation struct {
@@ -41,48 +53,87 @@ type reservation struct {
 }
 
 type room struct {
-	tasks int
+	cores int
 	until time.Time
 }
 
-type work struct {
-	job    protocol.CID
-	task   protocol.Key
-	inputs []protocol.Input
-}
-
-// NewWorker returns a worker with that many slots.
-func NewWorker(slots int) *Worker {
-	return &Worker{slots: slots, reserved: map[reservation]room{}}
+// NewWorker returns a worker with that many slots, and bytes of memory that its
+// tasks may be promised.
+func NewWorker(slots int, memory int64, rng *rand.Rand) *Worker {
+	return &Worker{slots: slots, memory: memory, rng: rng, reserved: map[reservation]room{}, line: newLine(slots)}
 }
 
 // Offered answers an offer with a bid. Missing is how many bytes of the offer's
 // inputs this node lacks; refusal, if any, why it cannot run the tasks.
 func (w *Worker) Offered(now time.Time, from peer.ID, o *protocol.Offer, missing int64, refusal string) []Effect {
 	w.expire(now)
-	bid := &protocol.Bid{Job: o.Job, Reservation: o.Reservation, Missing: missing, Refusal: refusal}
+	bid := &protocol.Bid{Job: o.Job, Reservation: o.Reservation, Missing: missing, Refusal: refusal, Free: w.free()}
 	if refusal == "" && len(w.reserved) < maxReservations {
-		load := len(w.running) + len(w.queue) + w.held()
-		capacity := w.slots
-		if o.Estimate > 0 && o.Estimate < prefetchBelow {
-			capacity *= 2
-		}
-		bid.Tasks = max(0, min(capacity-load, o.Tasks))
-		if over := load - w.slots + 1; over > 0 {
-			bid.Start = w.took.mean() * time.Duration(over) / time.Duration(w.slots)
-		}
+		cores := min(max(1, o.Turn.Cores), w.slots)
+		ahead, start := w.ahead(now, &o.Turn)
+		bid.Tasks = max(0, min((w.capacity(o.Estimate)-ahead)/cores, o.Tasks))
+		bid.Start = min(start, protocol.MaxEstimate)
 	}
 	if bid.Tasks > 0 {
-		w.reserved[reservation{from, o.Reservation}] = room{bid.Tasks, now.Add(bidTTL)}
+		w.reserved[reservation{from, o.Reservation}] = room{bid.Tasks * max(1, o.Turn.Cores), now.Add(bidTTL)}
 	}
 	return []Effect{Send{To: from, Message: bid}}
+}
+
+// capacity is how many slots' worth of tasks of that length may run and wait
+// here.
+func (w *Worker) capacity(estimate time.Duration) int {
+	if estimate == 0 || estimate >= longTask {
+		return w.slots
+	}
+	return w.slots * (1 + min(int((leadTime+estimate-1)/estimate), maxAhead))
+}
+
+// ahead is what would be served before a task of that turn, in slots, and how
+// long that will take.
+func (w *Worker) ahead(now time.Time, t *protocol.Turn) (cores int, start time.Duration) {
+	_, due := w.line.place(t)
+	mean := w.took.mean()
+	var busy time.Duration
+	for i := range w.running {
+		x := &w.running[i]
+		cores += x.cores(w.slots)
+		busy += max(0, cmp.Or(x.turn.Estimate, mean)-now.Sub(x.started)) * time.Duration(x.cores(w.slots))
+	}
+	for i := range w.queue {
+		if x := &w.queue[i]; x.due <= due {
+			cores += x.cores(w.slots)
+			busy += cmp.Or(x.turn.Estimate, mean) * time.Duration(x.cores(w.slots))
+		}
+	}
+	held := w.held()
+	cores += held
+	busy += mean * time.Duration(held)
+	if cores < w.slots {
+		return cores, 0
+	}
+	return cores, busy / time.Duration(w.slots)
+}
+
+// free is what nothing that runs here uses.
+func (w *Worker) free() protocol.Needs {
+	cores, memory := w.used()
+	return protocol.Needs{Cores: max(0, w.slots-cores), Memory: max(0, w.memory-memory)}
+}
+
+func (w *Worker) used() (cores int, memory int64) {
+	for i := range w.running {
+		cores += w.running[i].cores(w.slots)
+		memory += w.running[i].turn.Memory
+	}
+	return cores, memory
 }
 
 // held is the room that open bids reserve.
 func (w *Worker) held() int {
 	n := 0
 	for _, r := range w.reserved {
-		n += r.tasks
+		n += r.cores
 	}
 	return n
 }
@@ -93,31 +144,51 @@ func (w *Worker) expire(now time.Time) {
 			delete(w.reserved, id)
 		}
 	}
+	w.handed = slices.DeleteFunc(w.handed, func(x work) bool { return !x.until.After(now) })
+	w.lifeline = slices.DeleteFunc(w.lifeline, func(l lifeline) bool { return !l.until.After(now) })
 }
 
 // Awarded queues the tasks of an award, whether or not its reservation still
-// stands: refusing work that has travelled here helps nobody.
-func (w *Worker) Awarded(from peer.ID, a *protocol.Award) []Effect {
+// stands: refusing work that has travelled here helps nobody. Needs says what
+// a node must have to run a task, for those that would steal it.
+func (w *Worker) Awarded(now time.Time, from peer.ID, a *protocol.Award, needs func(protocol.Key) protocol.Needs) []Effect {
 	delete(w.reserved, reservation{from, a.Reservation})
-	for _, t := range a.Tasks {
-		if !w.has(a.Job, t.Task) && len(w.queue) < maxQueue {
-			w.queue = append(w.queue, work{a.Job, t.Task, t.Inputs})
+	return w.take(now, a.Job, a.Tasks, a.Turn, needs)
+}
+
+func (w *Worker) take(now time.Time, job protocol.CID, tasks []protocol.Awarded, turn protocol.Turn, needs func(protocol.Key) protocol.Needs) []Effect {
+	for _, t := range tasks {
+		if w.has(job, t.Task) || len(w.queue) >= maxQueue {
+			continue
 		}
+		x := work{job: job, task: t.Task, inputs: t.Inputs, turn: turn, needs: needs(t.Task)}
+		x.begin, x.due = w.line.join(&turn)
+		w.queue = insert(w.queue, x)
 	}
-	return w.fill()
+	return append(w.fill(now), w.feed(now)...)
 }
 
 func (w *Worker) has(job protocol.CID, k protocol.Key) bool {
-	is := func(x work) bool { return x.job == job && x.task == k }
+	is := func(x work) bool { return x.is(job, k) }
 	return slices.ContainsFunc(w.queue, is) || slices.ContainsFunc(w.running, is) || slices.ContainsFunc(w.ending, is)
 }
 
-// fill starts queued tasks while slots are free.
-func (w *Worker) fill() []Effect {
+// fill starts what is first in line while there is room for it. What does not
+// fit holds up those behind it: else a task that takes many slots would never
+// begin.
+func (w *Worker) fill(now time.Time) []Effect {
 	var out []Effect
-	for len(w.running) < w.slots && len(w.queue) > 0 {
+	cores, memory := w.used()
+	for len(w.queue) > 0 {
 		next := w.queue[0]
+		c, m := next.cores(w.slots), next.turn.Memory
+		if cores+c > w.slots || memory+m > w.memory && len(w.running) > 0 {
+			break
+		}
+		cores, memory = cores+c, memory+m
 		w.queue = w.queue[1:]
+		w.line.serve(next.begin)
+		next.started = now
 		w.running = append(w.running, next)
 		out = append(out, Start{Job: next.job, Task: next.task, Inputs: next.inputs})
 	}
@@ -127,30 +198,38 @@ func (w *Worker) fill() []Effect {
 // Ended notes that a task that was started has ended, after so long. Its slot
 // is free, but it is claimed until Told, so that nobody runs it again while its
 // result is being copied.
-func (w *Worker) Ended(job protocol.CID, k protocol.Key, took time.Duration) []Effect {
-	is := func(x work) bool { return x.job == job && x.task == k }
-	if at := slices.IndexFunc(w.running, is); at >= 0 {
+func (w *Worker) Ended(now time.Time, job protocol.CID, k protocol.Key, took time.Duration) []Effect {
+	if at := slices.IndexFunc(w.running, func(x work) bool { return x.is(job, k) }); at >= 0 {
 		w.ending = append(w.ending, w.running[at])
 		w.running = slices.Delete(w.running, at, at+1)
 	}
-	w.took.sum += took
-	w.took.n++
-	return w.fill()
+	w.took.add(took)
+	return w.fill(now)
 }
 
 // Told notes that the end of a task has been sent to the stewards, or that
 // there is nothing to tell.
 func (w *Worker) Told(job protocol.CID, k protocol.Key) {
-	w.ending = slices.DeleteFunc(w.ending, func(x work) bool { return x.job == job && x.task == k })
+	w.ending = slices.DeleteFunc(w.ending, func(x work) bool { return x.is(job, k) })
 }
 
 // Drop forgets a job's queued tasks and stops those that run: it has ended.
 func (w *Worker) Drop(job protocol.CID) []Effect {
-	w.queue = slices.DeleteFunc(w.queue, func(x work) bool { return x.job == job })
+	return w.drop(func(x work) bool { return x.job == job })
+}
+
+// Released forgets tasks that are done elsewhere.
+func (w *Worker) Released(r *protocol.Release) []Effect {
+	return w.drop(func(x work) bool { return x.job == r.Job && slices.Contains(r.Tasks, x.task) })
+}
+
+func (w *Worker) drop(match func(work) bool) []Effect {
+	w.queue = slices.DeleteFunc(w.queue, match)
+	w.handed = slices.DeleteFunc(w.handed, match)
 	var out []Effect
 	for _, x := range w.running {
-		if x.job == job {
-			out = append(out, Stop{Job: job, Task: x.task})
+		if match(x) {
+			out = append(out, Stop{Job: x.job, Task: x.task})
 		}
 	}
 	return out
@@ -159,8 +238,10 @@ func (w *Worker) Drop(job protocol.CID) []Effect {
 // Load is how many tasks run and wait here.
 func (w *Worker) Load() (running, queued int) { return len(w.running), len(w.queue) }
 
-// Claims are the tasks held here, by job: those that run first.
-func (w *Worker) Claims() []protocol.Claim {
+// Claims are the tasks held here, by job: those that run first. What was handed
+// to a thief is claimed for a moment more, until the thief has spoken.
+func (w *Worker) Claims(now time.Time) []protocol.Claim {
+	w.expire(now)
 	byJob := map[protocol.CID]*protocol.Claim{}
 	var out []protocol.Claim
 	note := func(list []work, running int) {
@@ -177,6 +258,7 @@ func (w *Worker) Claims() []protocol.Claim {
 	note(w.running, 1)
 	note(w.ending, 0)
 	note(w.queue, 0)
+	note(w.handed, 0)
 	for _, c := range byJob {
 		out = append(out, *c)
 	}
