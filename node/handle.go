@@ -170,7 +170,9 @@ func (l *loop) handle(now time.Time, from peer.ID, m protocol.Message) {
 			j.steward.Stolen(now, from, m)
 		}
 	case *protocol.Release:
-		l.perform(now, l.worker.Released(m))
+		if slices.Contains(l.stewardsOf(m.Job), from) {
+			l.perform(now, l.worker.Released(m))
+		}
 	}
 }
 
