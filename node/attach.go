@@ -18,10 +18,12 @@ import (
 	"github.com/meshnode/meshnode/storage"
 )
 
-// Waiting looks at a job often at first, then at this pace.
+// Waiting looks at a job often at first, then the less often the longer it has
+// run, so that the wait adds little to it.
 const (
 	watchFirst = 20 * time.Millisecond
 	watchEvery = 500 * time.Millisecond
+	watchShare = 50 // of the time passed
 )
 
 // askAll makes the same call to several nodes at once and returns the answers
@@ -138,7 +140,7 @@ func compareTimes(a, b *time.Time) int {
 // with every change seen. It fails with ErrUnknownJob.
 func (n *Node) Wait(ctx context.Context, job protocol.CID, report func(JobStatus)) (JobStatus, error) {
 	var last JobStatus
-	pause := watchFirst
+	began := time.Now()
 	for {
 		st, err := n.JobStatus(ctx, job)
 		if err != nil {
@@ -155,11 +157,10 @@ func (n *Node) Wait(ctx context.Context, job protocol.CID, report func(JobStatus
 		}
 		last = st
 		select {
-		case <-time.After(pause):
+		case <-time.After(min(max(watchFirst, time.Since(began)/watchShare), watchEvery)):
 		case <-ctx.Done():
 			return last, ctx.Err()
 		}
-		pause = min(pause*5/4, watchEvery)
 	}
 }
 

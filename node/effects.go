@@ -57,13 +57,16 @@ func (l *loop) begin(e scheduler.Start) {
 	})
 }
 
-// endedRun notes that a task's run is over: its slot is free.
-func (l *loop) endedRun(now time.Time, id protocol.CID, k protocol.Key, took time.Duration) {
+// endedRun notes that a task's run is over: its slot is free. It reports
+// whether nothing is left to run here.
+func (l *loop) endedRun(now time.Time, id protocol.CID, k protocol.Key, took time.Duration) (last bool) {
 	delete(l.running[id], k)
 	if len(l.running[id]) == 0 {
 		delete(l.running, id)
 	}
 	l.perform(now, l.worker.Ended(now, id, k, took))
+	running, _ := l.worker.Load()
+	return running == 0
 }
 
 // state signs a fact of this node's and spreads it.
@@ -153,7 +156,7 @@ func (l *loop) end(now time.Time, j *job) {
 	fact := j.plan.Ended()
 	l.n.log.Info("job ended", "job", id, "how", fact.Kind, "why", fact.Text)
 	ends := j.plan.Ledger.Stated(fact.Kind)
-	for _, w := range j.steward.Claimants() {
+	for _, w := range j.steward.Involved() {
 		if w != l.n.id {
 			l.send(w, &protocol.Done{Job: id, Facts: ends})
 		}

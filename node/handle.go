@@ -323,6 +323,14 @@ type ability struct {
 	can  protocol.Needs
 }
 
+// able keeps what a member has said that it has; stewards hear of it at once.
+func (n *Node) able(ctx context.Context, id peer.ID, a ability) {
+	old, known := n.abilities.Swap(id, a)
+	if !known || old.(ability).boot != a.boot {
+		n.loop.post(ctx, n.loop.refresh)
+	}
+}
+
 // askAbilities asks those live members what they have that have not said so yet
 // in this start of theirs: gossip takes its time, and brings less.
 func (n *Node) askAbilities(nodes []scheduler.Node) {

@@ -36,7 +36,7 @@ func (n *Node) findHolders(ctx context.Context, roots []protocol.CID, ask []peer
 					return
 				}
 				if a.Can != nil {
-					n.abilities.Store(id, ability{a.Boot, *a.Can})
+					n.able(ctx, id, ability{a.Boot, *a.Can})
 				}
 				mu.Lock()
 				found.boots[id] = a.Boot

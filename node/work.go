@@ -22,6 +22,7 @@ type ended struct {
 	receipt protocol.Receipt
 	data    bool // of the stage whose results the root joins
 	copies  int  // of the job
+	last    bool // nothing runs here any more, for which its receipt could wait
 }
 
 // work runs one task to its end and hands over what came of it.
@@ -29,7 +30,8 @@ func (n *Node) work(ctx context.Context, e scheduler.Start, m *protocol.Manifest
 	began := time.Now()
 	out, err := n.runner.Run(ctx, task.Work{Job: e.Job, Manifest: m, Task: e.Task, Inputs: e.Inputs})
 	took := time.Since(began)
-	n.loop.post(n.ctx, func(now time.Time) { n.loop.endedRun(now, e.Job, e.Task, took) })
+	last := false
+	n.loop.do(n.ctx, func(now time.Time) { last = n.loop.endedRun(now, e.Job, e.Task, took) })
 	if ctx.Err() != nil {
 		n.loop.post(n.ctx, func(time.Time) { n.loop.worker.Told(e.Job, e.Task) })
 		return
@@ -44,7 +46,7 @@ func (n *Node) work(ctx context.Context, e scheduler.Start, m *protocol.Manifest
 		Log: n.keepLog(out.Log), Worker: n.id, Took: took, Block: out.Block,
 	}
 	select {
-	case n.finished <- ended{r, e.Task.Stage >= scheduler.DataStage(m), m.Copies}:
+	case n.finished <- ended{r, e.Task.Stage >= scheduler.DataStage(m), m.Copies, last}:
 	case <-n.ctx.Done():
 	}
 }
@@ -119,7 +121,7 @@ func (n *Node) deliver() {
 		}
 		flush := time.NewTimer(protocol.DoneFlush)
 	collect:
-		for len(batch) < protocol.MaxReceiptBatch {
+		for len(batch) < protocol.MaxReceiptBatch && !batch[len(batch)-1].last {
 			select {
 			case e := <-n.finished:
 				batch = append(batch, e)

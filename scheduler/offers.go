@@ -50,20 +50,25 @@ func (s *Steward) offerReady(now time.Time) []Effect {
 		if failed := s.plan.failedTasks(); len(failed) > 0 {
 			keys = alone(keys, failed)
 		}
-		keys = keys[:s.batch(keys, len(capable))]
 		ask := s.candidates(now, keys[0], capable)
 		if len(ask) == 0 {
 			break // all are busy or resting; a receipt or the next tick will tell
 		}
+		keys = keys[:s.batch(keys, ask)]
 		out = append(out, s.open(now, keys, ask, "")...)
 	}
 	return out
 }
 
-// batch is how many of the ready tasks one offer holds: few while there are
-// more nodes than tasks, and never more inputs than one award may name.
-func (s *Steward) batch(keys []protocol.Key, nodes int) int {
-	n := max(1, min(len(keys), ceilDiv(len(keys)*protocol.OfferFanout, nodes)))
+// batch is how many of the ready tasks one offer holds: as many as those who
+// are asked have room for, fewer while there are more nodes than tasks, and
+// never more inputs than one award may name.
+func (s *Steward) batch(keys []protocol.Key, ask []Node) int {
+	room, held := 0, s.claimed()
+	for i := range ask {
+		room += s.room(&ask[i], keys[0].Stage, held)
+	}
+	n := max(1, min(len(keys), room, ceilDiv(len(keys)*len(ask), len(s.nodes))))
 	inputs := 0
 	for i, k := range keys[:n] {
 		_, count := dependencies(s.plan.Manifest, k)
@@ -135,7 +140,7 @@ func (s *Steward) Bid(now time.Time, from peer.ID, b *protocol.Bid) []Effect {
 		s.story.note(now, protocol.Event{Kind: protocol.EventRefused, Tasks: o.keys, Peer: from, Text: b.Refusal[:min(len(b.Refusal), protocol.MaxName)]})
 		out = append(out, Noted{Job: s.plan.Job, What: "offer refused", Task: o.keys[0], Peer: from, Why: b.Refusal})
 	case b.Tasks == 0:
-		s.resting[from] = now.Add(idleWait)
+		s.resting[from] = now.Add(min(max(b.Start, idleWait), fullWait)) // or until its next receipt
 		s.story.note(now, protocol.Event{Kind: protocol.EventFull, Tasks: o.keys, Peer: from})
 	default:
 		s.story.note(now, protocol.Event{Kind: protocol.EventBid, Tasks: o.keys, Peer: from, Took: b.Start, Room: b.Tasks})

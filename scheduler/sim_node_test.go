@@ -296,7 +296,7 @@ func (n *simNode) end() {
 	ends := slices.DeleteFunc(facts, func(f protocol.Signed) bool {
 		return opened[protocol.Fact](n.s, f.Body).Kind != n.plan.Ended().Kind
 	})
-	for _, w := range n.steward.Claimants() {
+	for _, w := range n.steward.Involved() {
 		if w != n.id {
 			n.s.send(n, w, &protocol.Done{Job: n.s.job, Facts: ends})
 		}

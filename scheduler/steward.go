@@ -3,6 +3,7 @@ package scheduler
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -23,6 +24,8 @@ const (
 	awardGrace = time.Second
 	// idleWait is how long a node that refused, or was full, is not asked.
 	idleWait = 50 * time.Millisecond
+	// fullWait is for how long, at most, a node is not asked that was full.
+	fullWait = time.Second
 	// settleEvery is how often copies of the root are asked for again.
 	settleEvery = 2 * time.Second
 	// maxOffers bounds the offers that one steward has open for one job.
@@ -178,9 +181,11 @@ func (s *Steward) SetNodes(now time.Time, nodes []Node) []Effect {
 	return s.free(now, func(_ protocol.Key, c claim) bool { return !alive[c.by] }, "its node is gone")
 }
 
-// Claimants are the nodes that hold tasks of the job.
-func (s *Steward) Claimants() []peer.ID {
-	var out []peer.ID
+// Involved are the nodes that hold or have done tasks of the job: they hear how
+// it ended, and forget it.
+func (s *Steward) Involved() []peer.ID {
+	done, _ := s.plan.Ledger.workers()
+	out := slices.Sorted(maps.Keys(done))
 	for _, claims := range []map[protocol.Key]claim{s.claims, s.second} {
 		for _, k := range sortedKeys(claims) {
 			if by := claims[k].by; !slices.Contains(out, by) {

@@ -182,8 +182,8 @@ func TestWorkerReservesAndQueues(t *testing.T) {
 		e := w.Offered(now, "s", &protocol.Offer{Job: "j", Reservation: reservation, Tasks: tasks}, 0, "")
 		return e[0].(Send).Message.(*protocol.Bid).Tasks
 	}
-	if got := bid(1, 16); got != 2 {
-		t.Fatalf("bid for %d, want its 2 slots", got)
+	if got := bid(1, 16); got != 3 {
+		t.Fatalf("bid for %d, want its 2 slots and one that waits", got)
 	}
 	if got := bid(2, 16); got != 0 {
 		t.Fatalf("bid for %d while its room is reserved", got)
@@ -239,6 +239,7 @@ func TestLostPartOfTheRootRunsAgain(t *testing.T) {
 // between offer and award keeps its task from being run again.
 func TestAwardLeavesOutWhatIsDone(t *testing.T) {
 	s, now := aloneSteward(1, simManifest(3, 0, false))
+	s.nodes[0].Slots = 3
 	var o *protocol.Offer
 	for _, e := range s.Begin(now) {
 		if send, ok := e.(Send); ok {

@@ -18,8 +18,9 @@ func (s *Steward) candidates(now time.Time, k protocol.Key, capable []Node) []No
 	for _, f := range s.plan.Ledger.Failures(k) {
 		failed[f.By] = true
 	}
+	held, asked := s.claimed(), s.asked()
 	open := slices.DeleteFunc(slices.Clone(capable), func(n Node) bool {
-		return s.resting[n.ID].After(now) || failed[n.ID] && len(failed) < len(capable)
+		return s.resting[n.ID].After(now) || failed[n.ID] && len(failed) < len(capable) || asked[n.ID] || s.room(&n, k.Stage, held) == 0
 	})
 	near := s.near(k)
 	s.sortByLoad(open)
@@ -56,15 +57,10 @@ func nearFirst(nodes []Node, near []peer.ID, n int) []Node {
 // knows to be claimed, with chance enough that many stewards do not all ask
 // the same.
 func (s *Steward) sortByLoad(nodes []Node) {
-	claimed, asked := s.claimed(), map[peer.ID]int{}
-	for _, o := range s.offers {
-		for _, id := range o.asked {
-			asked[id]++
-		}
-	}
+	claimed := s.claimed()
 	score := make(map[peer.ID]float64, len(nodes))
 	for _, n := range nodes {
-		load := float64(max(n.Load, claimed[n.ID])+asked[n.ID]) / float64(max(1, n.Slots))
+		load := float64(max(n.Load, claimed[n.ID])) / float64(max(1, n.Slots))
 		if n.ID == s.lastFree {
 			load -= 0.5
 		}
@@ -83,6 +79,34 @@ func (s *Steward) claimed() map[peer.ID]int {
 		out[c.by]++
 	}
 	return out
+}
+
+// asked are the nodes that have an offer open: one at a time is enough, and
+// their answer to the next would be the same.
+func (s *Steward) asked() map[peer.ID]bool {
+	out := map[peer.ID]bool{}
+	for _, o := range s.offers {
+		for _, id := range o.asked {
+			if o.bids[id] == nil {
+				out[id] = true
+			}
+		}
+	}
+	return out
+}
+
+// room is how many more tasks of a stage a node would take, as far as this
+// steward knows, or 0 while it has enough waiting: it is asked again when half
+// of that has been served, so that few messages bring many tasks.
+func (s *Steward) room(n *Node, stage int, held map[peer.ID]int) int {
+	estimate := s.took[stage].mean()
+	slots, cores := max(1, n.Slots), max(1, NeedsOf(s.plan.Manifest, stage).Cores)
+	most := max(1, capacity(slots, estimate)/cores)
+	room := most - held[n.ID]
+	if waiting := most - slots/cores; waiting > 1 && room < (waiting+1)/2 {
+		return 0
+	}
+	return max(0, room)
 }
 
 // maxNearInputs bounds the inputs of a task that are looked at for who is near.

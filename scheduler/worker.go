@@ -71,7 +71,7 @@ func (w *Worker) Offered(now time.Time, from peer.ID, o *protocol.Offer, missing
 	if refusal == "" && len(w.reserved) < maxReservations {
 		cores := min(max(1, o.Turn.Cores), w.slots)
 		ahead, start := w.ahead(now, &o.Turn)
-		bid.Tasks = max(0, min((w.capacity(o.Estimate)-ahead)/cores, o.Tasks))
+		bid.Tasks = max(0, min((capacity(w.slots, o.Estimate)-ahead)/cores, o.Tasks))
 		bid.Start = min(start, protocol.MaxEstimate)
 	}
 	if bid.Tasks > 0 {
@@ -80,13 +80,16 @@ func (w *Worker) Offered(now time.Time, from peer.ID, o *protocol.Offer, missing
 	return []Effect{Send{To: from, Message: bid}}
 }
 
-// capacity is how many slots' worth of tasks of that length may run and wait
-// here.
-func (w *Worker) capacity(estimate time.Duration) int {
-	if estimate == 0 || estimate >= longTask {
-		return w.slots
+// capacity is how many slots' worth of tasks of that length may run and wait on
+// a node with that many slots. Where the length is unknown, one waits.
+func capacity(slots int, estimate time.Duration) int {
+	switch {
+	case estimate == 0:
+		return slots + 1
+	case estimate >= longTask:
+		return slots
 	}
-	return w.slots * (1 + min(int((leadTime+estimate-1)/estimate), maxAhead))
+	return slots * (1 + min(int((leadTime+estimate-1)/estimate), maxAhead))
 }
 
 // ahead is what would be served before a task of that turn, in slots, and how
