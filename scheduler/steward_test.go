@@ -27,7 +27,10 @@ func testKey(t *testing.T) crypto.PrivKey {
 func aloneSteward(nodes int, m *protocol.Manifest) (*Steward, time.Time) {
 	job := protocol.NewCID(protocol.CodecDagCBOR, []byte("job"))
 	plan := NewPlan(job, m)
-	ids := []peer.ID{"a", "b", "c", "d", "e", "f"}[:nodes]
+	var ids []peer.ID
+	for i := range nodes {
+		ids = append(ids, peer.ID(rune('a'+i)))
+	}
 	self := Stewards(string(job), 3, ids)[0]
 	s := NewSteward(plan, self, mathrand.New(mathrand.NewPCG(1, 1)))
 	now := time.Unix(1e9, 0)
