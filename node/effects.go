@@ -7,6 +7,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/meshnode/meshnode/internal/task"
 	"github.com/meshnode/meshnode/protocol"
 	"github.com/meshnode/meshnode/scheduler"
 )
@@ -19,6 +20,8 @@ func (l *loop) perform(now time.Time, effects []scheduler.Effect) {
 			l.send(e.To, e.Message)
 		case scheduler.Start:
 			l.begin(e)
+		case scheduler.Fetch:
+			l.fetch(e)
 		case scheduler.Stop:
 			if cancel := l.running[e.Job][e.Task]; cancel != nil {
 				cancel()
@@ -56,6 +59,33 @@ func (l *loop) begin(e scheduler.Start) {
 		l.n.work(ctx, e, m)
 	})
 }
+
+// fetch brings what a task that waits here reads, unless enough is being
+// fetched: the task will bring what it lacks.
+func (l *loop) fetch(e scheduler.Fetch) {
+	j := l.jobs[e.Job]
+	if j == nil {
+		return
+	}
+	select {
+	case l.n.fetching <- struct{}{}:
+	default:
+		return
+	}
+	m := j.plan.Manifest
+	l.n.wg.Go(func() {
+		defer func() { <-l.n.fetching }()
+		ctx, cancel := context.WithTimeout(l.n.ctx, fetchWait)
+		defer cancel()
+		l.n.runner.Prefetch(ctx, task.Work{Job: e.Job, Manifest: m, Task: e.Task, Inputs: e.Inputs})
+	})
+}
+
+// Bounds of fetching ahead.
+const (
+	maxFetching = 8
+	fetchWait   = time.Minute
+)
 
 // endedRun notes that a task's run is over: its slot is free. It reports
 // whether nothing is left to run here.

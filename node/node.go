@@ -45,6 +45,7 @@ type Node struct {
 	asking    sync.Map      // peer.ID, of members that are being asked for theirs
 	finished  chan ended    // runs on their way to the stewards
 	holding   chan struct{} // a place for each fetch done for others
+	fetching  chan struct{} // and for each done for what waits here
 
 	ctx      context.Context // ends with the node; every goroutine hangs on it
 	cancel   context.CancelFunc
@@ -78,7 +79,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, boot: rand.Uint64() | 1, log: cfg.Logger, store: store,
-		finished: make(chan ended, maxFinished), holding: make(chan struct{}, maxHolds),
+		finished: make(chan ended, maxFinished), holding: make(chan struct{}, maxHolds), fetching: make(chan struct{}, maxFetching),
 		leave: make(chan struct{}), ended: make(chan struct{}),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())

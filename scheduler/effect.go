@@ -22,6 +22,14 @@ type Start struct {
 	Inputs []protocol.Input
 }
 
+// Fetch asks for what a task that waits here reads to be brought here, while
+// others run.
+type Fetch struct {
+	Job    protocol.CID
+	Task   protocol.Key
+	Inputs []protocol.Input
+}
+
 // Stop asks for a task to be ended at once; its end is reported all the same.
 type Stop struct {
 	Job  protocol.CID
@@ -69,6 +77,7 @@ type Noted struct {
 
 func (Send) effect()     {}
 func (Start) effect()    {}
+func (Fetch) effect()    {}
 func (Stop) effect()     {}
 func (Stole) effect()    {}
 func (Check) effect()    {}

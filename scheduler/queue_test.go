@@ -144,7 +144,7 @@ func TestWideTasksWaitForRoom(t *testing.T) {
 		for i := range tasks {
 			a.Tasks = append(a.Tasks, protocol.Awarded{Task: protocol.Key{Index: i}})
 		}
-		return len(w.Awarded(now, "s", a, simNeeds))
+		return len(starts(w.Awarded(now, "s", a, simNeeds)))
 	}
 	if n := award("narrow", 2, protocol.Turn{}); n != 2 {
 		t.Fatalf("%d of 2 tasks began", n)

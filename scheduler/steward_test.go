@@ -178,6 +178,17 @@ func TestSecondSteward(t *testing.T) {
 	}
 }
 
+// starts are the tasks that begin.
+func starts(effects []Effect) []Start {
+	var out []Start
+	for _, e := range effects {
+		if s, ok := e.(Start); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 func TestWorkerReservesAndQueues(t *testing.T) {
 	w := NewWorker(2, 1<<40, mathrand.New(mathrand.NewPCG(1, 1)))
 	now := time.Unix(1e9, 0)
@@ -199,10 +210,10 @@ func TestWorkerReservesAndQueues(t *testing.T) {
 	for i := range 4 {
 		a.Tasks = append(a.Tasks, protocol.Awarded{Task: protocol.Key{Index: i}})
 	}
-	if got := w.Awarded(now, "s", a, simNeeds); len(got) != 2 {
+	if got := starts(w.Awarded(now, "s", a, simNeeds)); len(got) != 2 {
 		t.Fatalf("%d tasks started in 2 slots", len(got))
 	}
-	if got := w.Awarded(now, "s", a, simNeeds); len(got) != 0 {
+	if got := starts(w.Awarded(now, "s", a, simNeeds)); len(got) != 0 {
 		t.Fatal("a repeated award started something")
 	}
 	if claims := w.Claims(now); len(claims) != 1 || len(claims[0].Tasks) != 4 || claims[0].Running != 2 {

@@ -160,15 +160,23 @@ func (w *Worker) Awarded(now time.Time, from peer.ID, a *protocol.Award, needs f
 }
 
 func (w *Worker) take(now time.Time, job protocol.CID, tasks []protocol.Awarded, turn protocol.Turn, needs func(protocol.Key) protocol.Needs) []Effect {
+	var fresh []protocol.Key
 	for _, t := range tasks {
 		if w.has(job, t.Task) || len(w.queue) >= maxQueue {
 			continue
 		}
+		fresh = append(fresh, t.Task)
 		x := work{job: job, task: t.Task, inputs: t.Inputs, turn: turn, needs: needs(t.Task)}
 		x.begin, x.due = w.line.join(&turn)
 		w.queue = insert(w.queue, x)
 	}
-	return append(w.fill(now), w.feed(now)...)
+	out := append(w.fill(now), w.feed(now)...)
+	for i := range w.queue {
+		if x := &w.queue[i]; x.job == job && slices.Contains(fresh, x.task) {
+			out = append(out, Fetch{Job: job, Task: x.task, Inputs: x.inputs})
+		}
+	}
+	return out
 }
 
 func (w *Worker) has(job protocol.CID, k protocol.Key) bool {

@@ -127,6 +127,24 @@ func (r *Runner) Run(ctx context.Context, w Work) (Output, error) {
 	return Output{}, &failed
 }
 
+// Prefetch brings what a task will read first: the small files of a split, or
+// the documents that say where the rest is. What it cannot bring, Run will say.
+func (r *Runner) Prefetch(ctx context.Context, w Work) {
+	var blocks []protocol.CID
+	if w.Manifest.Stages[w.Task.Stage].Kind == protocol.MapStage {
+		ranges, err := storage.ReadSplit(ctx, r.cfg.Inputs.Getter(w.Inputs), w.Manifest.Splits, w.Task.Index)
+		if err != nil {
+			return
+		}
+		blocks = smallFiles(ranges)
+	} else if w.Manifest.Stages[w.Task.Stage].Kind != protocol.ConcatStage {
+		for _, in := range w.Inputs {
+			blocks = append(blocks, in.CID)
+		}
+	}
+	r.cfg.Inputs.Prefetch(ctx, blocks, w.Inputs)
+}
+
 // running is one task while it runs.
 type running struct {
 	r     *Runner
