@@ -40,7 +40,7 @@ func (s *Store) has(ctx context.Context, c protocol.CID) (bool, error) {
 	if !c.Defined() {
 		return false, nil
 	}
-	size, err := s.data.GetSize(ctx, blockKey(c))
+	size, err := s.size(ctx, c)
 	if errors.Is(err, datastore.ErrNotFound) {
 		return false, nil
 	}
@@ -65,7 +65,7 @@ func (s *Store) Get(ctx context.Context, c protocol.CID) ([]byte, error) {
 	if !c.Defined() {
 		return nil, fmt.Errorf("a block without a name: %w", ErrNotFound)
 	}
-	data, err := s.data.Get(ctx, blockKey(c))
+	data, err := s.load(ctx, c)
 	if errors.Is(err, datastore.ErrNotFound) {
 		return nil, fmt.Errorf("block %s: %w", c, ErrNotFound)
 	}
@@ -108,7 +108,7 @@ func (s *Store) Put(ctx context.Context, c protocol.CID, data []byte) error {
 	if err := s.room(blockReserve); err != nil {
 		return fmt.Errorf("writing block %s: %w", c, err)
 	}
-	if err := s.data.Put(ctx, blockKey(c), data); err != nil {
+	if err := s.save(ctx, c, data); err != nil {
 		return fmt.Errorf("writing block %s: %w", c, full(err))
 	}
 	s.blocks.Add(1)
@@ -136,7 +136,7 @@ func (s *Store) remove(ctx context.Context, c protocol.CID) error {
 	lock := &s.writing[s.stripe(c)]
 	lock.Lock()
 	defer lock.Unlock()
-	size, err := s.data.GetSize(ctx, blockKey(c))
+	size, err := s.size(ctx, c)
 	if errors.Is(err, datastore.ErrNotFound) {
 		return nil
 	}
@@ -146,7 +146,7 @@ func (s *Store) remove(ctx context.Context, c protocol.CID) error {
 	if err := s.unmark(); err != nil {
 		return fmt.Errorf("removing block %s: %w", c, err)
 	}
-	if err := s.data.Delete(ctx, blockKey(c)); err != nil {
+	if err := s.erase(ctx, c); err != nil {
 		return fmt.Errorf("removing block %s: %w", c, err)
 	}
 	s.blocks.Add(-1)
@@ -178,6 +178,9 @@ func (s *Store) saveCounts() error {
 }
 
 func (s *Store) count() error {
+	if err := s.countSmall(); err != nil {
+		return err
+	}
 	return filepath.WalkDir(filepath.Join(s.dir, "blocks"), func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err

@@ -8,12 +8,13 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Keys begin with whose they are: the users of the store, the store itself, or
-// the set of roots whose whole DAG is here.
+// Keys begin with whose they are: the users of the store, the store itself, the
+// set of roots whose whole DAG is here, or small blocks.
 const (
 	userSpace     = 'u'
 	internalSpace = 'i'
 	completeSpace = 'c'
+	smallSpace    = 'b' // blocks that are too small for files of their own
 )
 
 // Bounds of what users may keep by key: metadata is for small facts; content

@@ -85,7 +85,7 @@ func TestOneBlockUnderTwoCodecsIsTwo(t *testing.T) {
 func TestDamagedBlockIsRemovedAndReported(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	leaf := noise(1, 100)
+	leaf := noise(1, 2*smallBlock)
 	doc := protocol.Encode([]protocol.CID{raw(leaf)})
 	root := protocol.NewCID(protocol.CodecDagCBOR, doc)
 	ok(t, s.Put(t.Context(), raw(leaf), leaf))
@@ -95,7 +95,7 @@ func TestDamagedBlockIsRemovedAndReported(t *testing.T) {
 	equal(t, "complete", whole, true)
 
 	leaf[3] ^= 1
-	ok(t, os.WriteFile(blockFile(t, dir, raw(noise(1, 100))), leaf, 0o600))
+	ok(t, os.WriteFile(blockFile(t, dir, raw(noise(1, 2*smallBlock))), leaf, 0o600))
 	leaf[3] ^= 1
 	_, err = s.Get(t.Context(), raw(leaf))
 	if !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "damaged") {
@@ -113,7 +113,7 @@ func TestDamagedBlockIsRemovedAndReported(t *testing.T) {
 func TestBlockEmptiedByAPowerCutIsMissing(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	data := noise(1, 100)
+	data := noise(1, 2*smallBlock)
 	ok(t, s.Put(t.Context(), raw(data), data))
 	ok(t, os.Truncate(blockFile(t, dir, raw(data)), 0))
 	here, err := s.Has(t.Context(), raw(data))
@@ -265,4 +265,28 @@ func TestCloseLeavesNothing(t *testing.T) {
 	found, err := filepath.Glob(filepath.Join(dir, "spool-*"))
 	ok(t, err)
 	equal(t, "spool files", len(found), 0)
+}
+
+// TestSmallBlocksAreCountedAgain holds that a store that was not closed finds
+// its small blocks, and that they can be removed.
+func TestSmallBlocksAreCountedAgain(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	small, large := noise(1, 100), noise(2, 2*smallBlock)
+	ok(t, s.Put(t.Context(), raw(small), small))
+	ok(t, s.Put(t.Context(), raw(large), large))
+	s.blocks.Store(0)
+	s.bytes.Store(0)
+	ok(t, s.count())
+	blocks, size := s.Stats()
+	equal(t, "blocks", blocks, 2)
+	equal(t, "bytes", size, int64(len(small)+len(large)))
+	ok(t, s.Delete(t.Context(), raw(small)))
+	_, err := s.Get(t.Context(), raw(small))
+	if !errors.Is(err, ErrNotFound) {
+		t.Fatalf("got %v", err)
+	}
+	data, err := s.Get(t.Context(), raw(large))
+	ok(t, err)
+	equal(t, "the large one", bytes.Equal(data, large), true)
 }
