@@ -90,11 +90,11 @@ func (c *caller) call(ctx context.Context, to peer.ID, q *protocol.Request, wait
 	if err != nil {
 		return nil, fmt.Errorf("calling node %s: %w", to, errors.Join(err, context.Cause(ctx)))
 	}
-	var a protocol.Answer
-	if err := protocol.Decode(frame, &a); err != nil {
-		return nil, err
+	a, err := protocol.DecodeAnswer(frame)
+	if err != nil {
+		return nil, fmt.Errorf("calling node %s: %w", to, err)
 	}
-	return answered(&a)
+	return answered(a)
 }
 
 // remoteError is what a peer says went wrong.
@@ -104,7 +104,7 @@ func (e remoteError) Error() string { return string(e) }
 
 func answered(a *protocol.Answer) (*protocol.Answer, error) {
 	if a.Error != "" {
-		return a, remoteError(a.Error[:min(len(a.Error), protocol.MaxText)])
+		return a, remoteError(a.Error)
 	}
 	return a, nil
 }

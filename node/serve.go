@@ -16,7 +16,7 @@ import (
 const maxHolds = 8
 
 // maxJobsListed bounds the jobs that one answer lists.
-const maxJobsListed = 500
+const maxJobsListed = protocol.MaxJobsListed
 
 // answer serves a peer's call.
 func (n *Node) answer(ctx context.Context, from peer.ID, q *protocol.Request) *protocol.Answer {

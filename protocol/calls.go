@@ -27,7 +27,7 @@ type Request struct {
 // bounds; what is signed in it has still to be opened.
 func DecodeRequest(b []byte) (*Request, error) {
 	var r Request
-	if err := Decode(b, &r); err != nil {
+	if err := decodeMessage(b, &r); err != nil {
 		return nil, err
 	}
 	if !r.bounded() {
@@ -49,6 +49,19 @@ type Answer struct {
 	Can    *Needs     `cbor:"9,keyasint,omitempty"`  // Held: what the answerer has
 	Story  []Event    `cbor:"10,keyasint,omitempty"` // Explain
 	Now    *Now       `cbor:"11,keyasint,omitempty"` // Explain: of the named task, or of the job
+}
+
+// DecodeAnswer decodes an answer and checks its bounds: who is asked may say
+// anything. Which of its fields belong to the request is for the asker to see.
+func DecodeAnswer(b []byte) (*Answer, error) {
+	var a Answer
+	if err := decodeMessage(b, &a); err != nil {
+		return nil, err
+	}
+	if !a.bounded() {
+		return nil, fmt.Errorf("decoding an answer: %w", ErrBounds)
+	}
+	return &a, nil
 }
 
 // Hold asks the receiver to fetch whole DAGs from any of the sources and keep

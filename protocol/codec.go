@@ -26,13 +26,17 @@ func encodingOptions() cbor.EncOptions {
 
 // decoding refuses what a well-meaning peer never sends: duplicate keys, deep
 // nesting, indefinite lengths and huge collections.
-var decoding = must(cbor.DecOptions{
-	DupMapKey:        cbor.DupMapKeyEnforcedAPF,
-	IndefLength:      cbor.IndefLengthForbidden,
-	MaxNestedLevels:  16,
-	MaxArrayElements: 1 << 17,
-	MaxMapPairs:      1 << 12,
-}.DecMode())
+var decoding = must(decodingOptions().DecMode())
+
+func decodingOptions() cbor.DecOptions {
+	return cbor.DecOptions{
+		DupMapKey:        cbor.DupMapKeyEnforcedAPF,
+		IndefLength:      cbor.IndefLengthForbidden,
+		MaxNestedLevels:  16,
+		MaxArrayElements: 1 << 17,
+		MaxMapPairs:      1 << 12,
+	}
+}
 
 func must[T any](v T, err error) T {
 	if err != nil {

@@ -70,6 +70,18 @@ const (
 	// those who ask, MaxStoryPage those that one answer holds.
 	MaxStory     = 4096
 	MaxStoryPage = 1024
+	// MaxItems bounds the CBOR items of one message. Decoding makes up to some
+	// hundred bytes of each, however short it is: a list of empty answers in a
+	// full frame would take a gigabyte before its length could be looked at. An
+	// award with MaxInputs inputs has 80,000.
+	MaxItems = 1 << 17
+	// MaxList bounds each list of a message while it is decoded: twice the
+	// longest that any message may have.
+	MaxList = 1 << 14
+	// MaxJobsListed bounds the jobs that one answer lists, MaxRuns the runs of
+	// tasks.
+	MaxJobsListed = 500
+	MaxRuns       = 4096
 	// MaxSources bounds the nodes that one Hold names as sources: a whole
 	// region may hold what is asked for.
 	MaxSources = 256

@@ -229,7 +229,7 @@ func DecodeMessage(b []byte) (Message, error) {
 	if m == nil {
 		return nil, fmt.Errorf("decoding a message: unknown kind %d", b[0])
 	}
-	if err := Decode(b[1:], m); err != nil {
+	if err := decodeMessage(b[1:], m); err != nil {
 		return nil, err
 	}
 	if !m.bounded() {
