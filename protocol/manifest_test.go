@@ -202,6 +202,7 @@ func FuzzOpenManifest(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(doc)
+	f.Add(Encode(testManifest()))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := OpenManifest(b)
 		if err == nil && m.check() != nil {

@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"context"
+	"path/filepath"
 	"testing"
 
 	"github.com/ipfs/boxo/ipld/merkledag"
@@ -107,6 +108,12 @@ func readEverything(t *testing.T, c protocol.CID, data []byte) {
 	ctx := context.Background()
 	_, _ = Stat(ctx, m, c)
 	_, _ = Parts(ctx, m, c, 3)
+	_ = Files(ctx, m, c, func(path string, _ protocol.CID, size int64) error {
+		if size < 0 || path != "" && !filepath.IsLocal(path) {
+			t.Fatalf("a file %q of %d bytes", path, size)
+		}
+		return nil
+	})
 	if f, err := NewFile(ctx, m, c); err == nil && f.Size() < 1<<20 {
 		var out bytes.Buffer
 		if n, err := f.WriteTo(&out); err == nil && n != f.Size() {

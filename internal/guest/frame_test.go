@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/meshnode/meshnode/protocol"
 )
 
 func TestFramesRoundTrip(t *testing.T) {
@@ -47,4 +49,41 @@ func FuzzReceive(f *testing.F) {
 			}
 		}
 	})
+}
+
+// FuzzListen has a child say anything while it has a task: a program may have
+// broken out of what holds it.
+func FuzzListen(f *testing.F) {
+	f.Add(said(frameStarted, nil, frameOutput, []byte("a\t1\n"), frameLog, []byte("log"), frameCredit, nil, frameResult, protocol.Encode(taskResult{Peak: 1})))
+	f.Add(said(frameStarted, nil, frameStarted, nil))
+	f.Add(said(frameResult, protocol.Encode(taskResult{Kind: protocol.FailExit, Code: 3, Text: "status 3"})))
+	f.Add(said(frameOutput, bytes.Repeat([]byte("x"), 300)))
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		const limit = 200
+		var out bytes.Buffer
+		run := Run{Out: &out, Limits: Limits{Output: limit, Log: limit}}
+		task := newTask(&child{conn: newConn(bytes.NewReader(wire), io.Discard)}, run, nil)
+		task.run.Program.Kind = protocol.Exec // which is asked to end before it is killed
+		task.listen()
+		if task.grace != nil {
+			task.grace.Stop()
+		}
+		if out.Len() > limit {
+			t.Fatalf("%d bytes came out, at most %d", out.Len(), limit)
+		}
+		if len(task.credits) > window {
+			t.Fatalf("%d credits, at most %d", len(task.credits), window)
+		}
+	})
+}
+
+// said is what a child has sent: frames and their contents in turn.
+func said(parts ...any) []byte {
+	var wire bytes.Buffer
+	c := newConn(nil, &wire)
+	for i := 0; i < len(parts); i += 2 {
+		content, _ := parts[i+1].([]byte)
+		_ = c.send(parts[i].(frameType), content) // a buffer takes everything
+	}
+	return wire.Bytes()
 }

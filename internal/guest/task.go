@@ -206,8 +206,10 @@ func (t *task) listen() {
 		}
 		switch kind {
 		case frameStarted:
-			t.begun = time.Now()
-			close(t.started)
+			if t.begun.IsZero() { // a child that says so twice must not end the node
+				t.begun = time.Now()
+				close(t.started)
+			}
 		case frameCredit:
 			t.credit()
 		case frameOutput:

@@ -241,6 +241,11 @@ func FuzzDecoders(f *testing.F) {
 	f.Add(protocol.Encode(report{Load: Load{Running: 1, Kinds: []protocol.ProgramKind{protocol.Wasm}}}))
 	f.Add(protocol.Encode(newsItem{Admitted: &rosterEntry{Peer: self}}))
 	f.Add(append([]byte{0, 0, 0, 3}, 0x82, 0x40, 0x40))
+	f.Add(protocol.Encode([]page{{Peer: self, Addrs: [][]byte{{4, 127, 0, 0, 1, 6, 0, 1}}, Seen: 1}}))
+	f.Add(protocol.Encode([]rosterEntry{{Peer: self, Chain: []byte{1}}}))
+	f.Add(protocol.Encode(newsItem{Farewell: &protocol.Signed{Body: protocol.Encode(farewell{Peer: self, Boot: 1})}}))
+	f.Add(said(hello{Mesh: self, Chain: []byte{1}}))
+	f.Add(said(reply{Verdict: verdict{Code: "spent", Text: "x"}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if m, err := decodeMeta(b); err == nil && len(m.addrs()) > maxAddrs {
 			t.Fatal("too many addresses")
@@ -254,7 +259,11 @@ func FuzzDecoders(f *testing.F) {
 		if _, err := r.merge(b, time.Now()); err == nil && len(r.members) > 0 {
 			t.Fatal("a member from nowhere")
 		}
-		newBook(self, b)
+		for p, page := range newBook("", b).pages {
+			if p != page.Peer || len(page.Addrs) > maxAddrs {
+				t.Fatalf("the book holds %+v for %s", page, p)
+			}
+		}
 		g := &gate{self: hello{Mesh: self}, admit: func(peer.ID, []byte) error { return protocol.ErrNotMember }, connected: func(peer.ID) bool { return false }}
 		if g.receive(script{Reader: bytes.NewReader(b)}, self) == nil {
 			t.Fatal("a stranger was let in")
@@ -263,6 +272,13 @@ func FuzzDecoders(f *testing.F) {
 			t.Fatal("a stranger was taken for a member")
 		}
 	})
+}
+
+// said is a message of the admission as it travels.
+func said(v any) []byte {
+	var out bytes.Buffer
+	_ = writeAdmission(&out, v) // a buffer takes everything
+	return out.Bytes()
 }
 
 // script is a connection that says what it was told to and swallows the rest.
