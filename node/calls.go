@@ -35,6 +35,9 @@ type caller struct {
 	log   *slog.Logger
 	serve func(ctx context.Context, from peer.ID, q *protocol.Request) *protocol.Answer
 	busy  chan struct{}
+
+	refused        func(Refusal) // counts; no cause is none
+	sent, received *tally        // requests by what they ask for
 	// while, if set, returns a context that also ends when the peer is known to
 	// be gone: one that hangs would be waited for in vain.
 	while func(ctx context.Context, p peer.ID) (context.Context, context.CancelFunc)
@@ -48,6 +51,7 @@ type caller struct {
 
 func newCaller(h host.Host, log *slog.Logger, serve func(context.Context, peer.ID, *protocol.Request) *protocol.Answer) *caller {
 	c := &caller{host: h, log: log, serve: serve, busy: make(chan struct{}, maxCalls)}
+	c.refused, c.sent, c.received = func(Refusal) {}, &tally{}, &tally{}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -86,12 +90,14 @@ func (c *caller) call(ctx context.Context, to peer.ID, q *protocol.Request, wait
 	if err := protocol.WriteFrame(s, protocol.Encode(q)); err != nil {
 		return nil, fmt.Errorf("calling node %s: %w", to, errors.Join(err, context.Cause(ctx)))
 	}
+	c.sent.add(q.Name())
 	frame, err := protocol.ReadFrame(bufio.NewReader(s), protocol.MaxMessage)
 	if err != nil {
 		return nil, fmt.Errorf("calling node %s: %w", to, errors.Join(err, context.Cause(ctx)))
 	}
 	a, err := protocol.DecodeAnswer(frame)
 	if err != nil {
+		c.refused(badFrame(err))
 		return nil, fmt.Errorf("calling node %s: %w", to, err)
 	}
 	return answered(a)
@@ -124,6 +130,7 @@ func (c *caller) handle(s network.Stream) {
 	case c.busy <- struct{}{}:
 		defer func() { <-c.busy }()
 	default:
+		c.refused(RefusedFlood)
 		c.reply(s, &protocol.Answer{Error: "busy: too many calls at once"})
 		return
 	}
@@ -131,14 +138,17 @@ func (c *caller) handle(s network.Stream) {
 	in := bufio.NewReader(s)
 	frame, err := protocol.ReadFrame(in, protocol.MaxMessage)
 	if err != nil {
+		c.refused(causeOf(err))
 		_ = s.Reset()
 		return
 	}
 	q, err := protocol.DecodeRequest(frame)
 	if err != nil {
+		c.refused(badFrame(err))
 		c.reply(s, &protocol.Answer{Error: err.Error()})
 		return
 	}
+	c.received.add(q.Name())
 	ctx, cancel := context.WithTimeout(c.ctx, holdWait)
 	defer cancel()
 	c.wg.Go(func() { // a caller that goes away ends the call

@@ -29,7 +29,7 @@ func (n *Node) commit(ctx context.Context, from peer.ID, doc []byte) (int, error
 	}
 	id := protocol.JobID(doc)
 	if time.Now().After(m.RunUntil) {
-		return 0, fmt.Errorf("job %s had to run until %s", id, m.RunUntil.Format(time.RFC3339))
+		return 0, because(RefusedExpired, fmt.Errorf("job %s had to run until %s", id, m.RunUntil.Format(time.RFC3339)))
 	}
 	if err := n.maySubmit(m); err != nil {
 		return 0, err

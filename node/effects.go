@@ -152,13 +152,13 @@ type openFact struct {
 // disk, and acts on how they change it.
 func (l *loop) add(now time.Time, j *job, o opened) {
 	for _, r := range o.receipts {
-		if j.plan.AddReceipt(r.signed, r.open) {
+		if l.n.takes(j.plan.Manifest, r.open.Task) && j.plan.AddReceipt(r.signed, r.open) {
 			l.n.keepReceipt(j.plan.Job, r.signed)
 			l.perform(now, j.steward.Received(now, r.open))
 		}
 	}
 	for _, f := range o.facts {
-		if f.open.Kind == protocol.Cancelled && !l.n.mayCancel(f.open.By, j.plan.Manifest) {
+		if !l.n.allows(j.plan.Manifest, f.open) {
 			continue
 		}
 		if j.plan.AddFact(f.signed, f.open) {

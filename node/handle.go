@@ -16,43 +16,45 @@ import (
 // receive checks a message from a peer, outside the loop since signatures cost
 // time, and hands it to the loop. It is called in order for each peer.
 func (n *Node) receive(ctx context.Context, from peer.ID, m protocol.Message) {
-	if !n.mesh.IsMember(from) {
+	if !n.memberSpoke(from) {
 		return
 	}
 	switch m := m.(type) {
 	case *protocol.Offer:
 		missing := n.missing(ctx, m.Inputs)
-		n.loop.post(ctx, func(now time.Time) { n.loop.offered(now, from, m, missing) })
+		n.loop.postFor(ctx, from, func(now time.Time) { n.loop.offered(now, from, m, missing) })
 		return
 	case *protocol.Award:
-		if len(m.Tasks) > 0 && n.ensureJob(ctx, m.Job, from) != nil {
+		if len(m.Tasks) > 0 && n.knows(ctx, m.Job, from) != nil {
 			return // the steward will miss the claim and offer again
 		}
 	case *protocol.Done:
-		if n.ensureJob(ctx, m.Job, from) != nil {
+		if n.knows(ctx, m.Job, from) != nil {
 			return
 		}
 		o, err := n.open(ctx, m)
 		if err != nil {
+			n.refuse(err)
 			n.log.Warn("bad receipts dropped", "peer", from, "job", m.Job, "error", err)
 			return
 		}
-		n.loop.post(ctx, func(now time.Time) { n.loop.received(now, from, m, o) })
+		n.loop.postFor(ctx, from, func(now time.Time) { n.loop.received(now, from, m, o) })
 		return
 	case *protocol.Announce:
-		if n.ensureJob(ctx, m.Job, from) != nil {
+		if n.knows(ctx, m.Job, from) != nil {
 			return
 		}
 	case *protocol.Steal:
-		if n.vouched(from, protocol.RoleWork) != nil {
+		if err := n.vouched(from, protocol.RoleWork); err != nil {
+			n.refuse(because(RefusedSigner, err))
 			return
 		}
 	case *protocol.Loot:
-		if len(m.Tasks) > 0 && n.ensureJob(ctx, m.Job, from) != nil {
+		if len(m.Tasks) > 0 && n.knows(ctx, m.Job, from) != nil {
 			return // its stewards will miss the claim and offer again
 		}
 	}
-	n.loop.post(ctx, func(now time.Time) { n.loop.handle(now, from, m) })
+	n.loop.postFor(ctx, from, func(now time.Time) { n.loop.handle(now, from, m) })
 }
 
 // missing counts the bytes of those that are not here.
@@ -74,11 +76,11 @@ func (n *Node) open(ctx context.Context, d *protocol.Done) (opened, error) {
 	}
 	for _, r := range o.receipts {
 		if err := n.vouched(r.open.Worker, protocol.RoleWork); err != nil {
-			return opened{}, err
+			return opened{}, because(RefusedSigner, err)
 		}
 	}
 	for _, f := range o.facts {
-		if err := n.vouched(f.open.By, factRoles[f.open.Kind]); err != nil {
+		if err := n.signedBy(f.open); err != nil {
 			return opened{}, err
 		}
 	}
@@ -105,7 +107,7 @@ func (n *Node) vouched(id peer.ID, role string) error {
 // maySubmit fails for a job whose submitter has no right to submit.
 func (n *Node) maySubmit(m *protocol.Manifest) error {
 	if !slices.Contains(n.mesh.Roles(m.Submitter), protocol.RoleSubmit) {
-		return fmt.Errorf("node %s may not submit jobs: its membership lacks the role submit", m.Submitter)
+		return because(RefusedSubmitter, fmt.Errorf("node %s may not submit jobs: its membership lacks the role submit", m.Submitter))
 	}
 	return nil
 }
@@ -150,7 +152,7 @@ func (l *loop) handle(now time.Time, from peer.ID, m protocol.Message) {
 	case *protocol.Offer:
 		l.offered(now, from, m, 0)
 	case *protocol.Bid:
-		if j := l.jobs[m.Job]; j != nil && !j.ended {
+		if j := l.jobs[m.Job]; l.n.speaksOf(j) && !j.ended {
 			l.perform(now, j.steward.Bid(now, from, m))
 		}
 	case *protocol.Award:
@@ -187,7 +189,7 @@ func (l *loop) awarded(now time.Time, from peer.ID, a *protocol.Award) {
 		return
 	}
 	if j != nil {
-		a.Tasks = within(j.plan.Manifest, a.Tasks)
+		a.Tasks = l.n.within(j.plan.Manifest, a.Tasks)
 	}
 	l.perform(now, l.worker.Awarded(now, from, a, l.needsOf(j)))
 }
@@ -199,7 +201,7 @@ func (l *loop) looted(now time.Time, from peer.ID, m *protocol.Loot) {
 		return
 	}
 	if j != nil {
-		m.Tasks = within(j.plan.Manifest, m.Tasks)
+		m.Tasks = l.n.within(j.plan.Manifest, m.Tasks)
 	}
 	l.perform(now, l.worker.Looted(now, from, m, l.needsOf(j)))
 }
@@ -211,10 +213,8 @@ func (l *loop) needsOf(j *job) func(protocol.Key) protocol.Needs {
 }
 
 // within drops the tasks that the job does not have.
-func within(m *protocol.Manifest, tasks []protocol.Awarded) []protocol.Awarded {
-	return slices.DeleteFunc(tasks, func(t protocol.Awarded) bool {
-		return t.Task.Stage >= len(m.Stages) || t.Task.Index >= m.Stages[t.Task.Stage].Tasks
-	})
+func (n *Node) within(m *protocol.Manifest, tasks []protocol.Awarded) []protocol.Awarded {
+	return slices.DeleteFunc(tasks, func(t protocol.Awarded) bool { return !n.takes(m, t.Task) })
 }
 
 func (l *loop) pingedBy(now time.Time, from peer.ID, p *protocol.Ping) {
@@ -300,7 +300,7 @@ func (n *Node) learn(ctx context.Context, id protocol.CID, doc []byte) error {
 		return err
 	}
 	if time.Now().After(m.KeepUntil) {
-		return fmt.Errorf("job %s expired at %s", id, m.KeepUntil.Format(time.RFC3339))
+		return because(RefusedExpired, fmt.Errorf("job %s expired at %s", id, m.KeepUntil.Format(time.RFC3339)))
 	}
 	kept := n.keptLedger(ctx, id)
 	ok := n.loop.do(ctx, func(now time.Time) {

@@ -43,6 +43,7 @@ type loop struct {
 	jobs      map[protocol.CID]*job
 	running   map[protocol.CID]map[protocol.Key]context.CancelFunc
 	nodes     []scheduler.Node
+	turns     turns              // of peers, to hand the loop what they say
 	inbox     []protocol.Message // this node's messages to itself
 	pinged    time.Time
 	refreshed time.Time // when nodes was last brought up to date

@@ -40,6 +40,9 @@ type Node struct {
 	caller   *caller
 	loop     *loop
 
+	refused        tally // what peers sent and was not taken, by cause
+	sent, received tally // messages and calls, by kind
+
 	known     sync.Map      // protocol.CID -> true, of jobs that the loop knows
 	abilities sync.Map      // peer.ID -> ability
 	asking    sync.Map      // peer.ID, of members that are being asked for theirs
@@ -117,6 +120,9 @@ func (n *Node) build() error {
 	n.caller = newCaller(m.Host(), n.log, n.answer)
 	n.caller.while = m.While
 	n.loop = newLoop(n)
+	refused := func(r Refusal) { n.refused.add(string(r)) }
+	n.wire.refused, n.wire.sent, n.wire.received = refused, &n.sent, &n.received
+	n.caller.refused, n.caller.sent, n.caller.received = refused, &n.sent, &n.received
 	return nil
 }
 
@@ -222,6 +228,7 @@ func (n *Node) Status() Status {
 		Peers: len(others(n.mesh.Alive(), n.id)), Slots: n.cfg.Slots, RSSBytes: residentMemory(), Version: n.cfg.Version,
 	}
 	st.Blocks, st.Bytes = n.store.Stats()
+	st.Refused, st.Sent, st.Received = n.refused.all(), n.sent.all(), n.received.all()
 	n.loop.do(n.ctx, func(time.Time) { st.Running, st.Queued = n.loop.worker.Load() })
 	return st
 }

@@ -20,7 +20,7 @@ const maxJobsListed = protocol.MaxJobsListed
 
 // answer serves a peer's call.
 func (n *Node) answer(ctx context.Context, from peer.ID, q *protocol.Request) *protocol.Answer {
-	if !n.mesh.IsMember(from) && from != n.id {
+	if !n.memberSpoke(from) {
 		return &protocol.Answer{Error: "not a member of this mesh"}
 	}
 	a, err := &protocol.Answer{Boot: n.boot}, error(nil)
@@ -49,6 +49,7 @@ func (n *Node) answer(ctx context.Context, from peer.ID, q *protocol.Request) *p
 		err = errors.New("a request that this node does not know")
 	}
 	if err != nil {
+		n.refuse(err)
 		a.Error = err.Error()[:min(len(err.Error()), protocol.MaxText)]
 	}
 	return a
@@ -88,7 +89,7 @@ func (n *Node) hold(ctx context.Context, h *protocol.Hold) error {
 		return err
 	}
 	if err := n.vouched(r.Worker, protocol.RoleWork); err != nil {
-		return err
+		return because(RefusedSigner, err)
 	}
 	n.keepReceipt(r.Job, *h.Receipt)
 	if len(h.Sources) == 0 || n.ensureJob(ctx, r.Job, h.Sources[0]) != nil {
@@ -210,7 +211,7 @@ func (n *Node) localStory(ctx context.Context, q *protocol.Explain) ([]protocol.
 	var state *protocol.Now
 	n.loop.do(ctx, func(now time.Time) {
 		j := n.loop.jobs[q.Job]
-		if j == nil || q.Task != nil && len(within(j.plan.Manifest, []protocol.Awarded{{Task: *q.Task}})) == 0 {
+		if j == nil || q.Task != nil && !hasTask(j.plan.Manifest, *q.Task) {
 			return
 		}
 		story = j.steward.Story(q.Task, q.From)
@@ -234,7 +235,7 @@ func (n *Node) cancelled(ctx context.Context, c *protocol.Cancel) (known bool, e
 			return
 		}
 		if o.facts[0].open.Kind != protocol.Cancelled || !n.mayCancel(o.facts[0].open.By, j.plan.Manifest) {
-			err = errors.New("only its submitter and members with the admin role may cancel a job")
+			err = because(RefusedCancel, errors.New("only its submitter and members with the admin role may cancel a job"))
 			return
 		}
 		n.loop.add(now, j, o)

@@ -23,6 +23,10 @@ type Status struct {
 	Bytes    int64    `json:"bytes"`     // of blocks
 	RSSBytes int64    `json:"rss_bytes"` // resident memory of the process
 	Version  string   `json:"version"`
+
+	Refused  map[string]int64 `json:"refused"`  // what peers sent and was not taken, by Refusal
+	Sent     map[string]int64 `json:"sent"`     // messages and calls to others, by kind
+	Received map[string]int64 `json:"received"` // messages and calls of others, by kind
 }
 
 // PeerState is what a node believes of a member.

@@ -34,7 +34,10 @@ const (
 type wire struct {
 	host    host.Host
 	log     *slog.Logger
-	receive func(ctx context.Context, from peer.ID, m protocol.Message) // called in order for each peer
+	receive func(ctx context.Context, from peer.ID, m protocol.Message) // called in order for each stream of a peer
+
+	refused        func(Refusal) // counts; no cause is none
+	sent, received *tally        // messages by kind
 
 	mu       sync.Mutex
 	outboxes map[peer.ID]chan []byte
@@ -48,6 +51,7 @@ type wire struct {
 func newWire(h host.Host, log *slog.Logger, receive func(context.Context, peer.ID, protocol.Message)) *wire {
 	w := &wire{host: h, log: log, receive: receive, outboxes: map[peer.ID]chan []byte{}, inbound: map[peer.ID]int{}}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
+	w.refused, w.sent, w.received = func(Refusal) {}, &tally{}, &tally{}
 	return w
 }
 
@@ -120,6 +124,7 @@ func (w *wire) stream(to peer.ID, box chan []byte) {
 			if protocol.WriteFrame(out, frame) != nil || len(box) == 0 && out.Flush() != nil {
 				return
 			}
+			w.sent.add(protocol.MessageName(frame[0]))
 			idle.Reset(outboxIdle)
 		case <-idle.C:
 			_ = s.CloseWrite()
@@ -154,6 +159,7 @@ func (w *wire) release(from peer.ID) {
 func (w *wire) serve(s network.Stream) {
 	from := s.Conn().RemotePeer()
 	if !w.admit(from) {
+		w.refused(RefusedFlood)
 		_ = s.Reset()
 		return
 	}
@@ -165,13 +171,16 @@ func (w *wire) serve(s network.Stream) {
 	for {
 		frame, err := protocol.ReadFrame(in, protocol.MaxMessage)
 		if err != nil {
+			w.refused(causeOf(err))
 			return
 		}
 		m, err := protocol.DecodeMessage(frame)
 		if err != nil {
+			w.refused(badFrame(err))
 			w.log.Warn("bad message, stream closed", "peer", from, "error", err)
 			return
 		}
+		w.received.add(protocol.MessageName(frame[0]))
 		w.receive(w.ctx, from, m)
 	}
 }

@@ -23,6 +23,31 @@ type Request struct {
 	Explain *Explain `cbor:"9,keyasint,omitempty"`
 }
 
+// Name is the name of what is asked for; "" of an empty request.
+func (r *Request) Name() string {
+	switch {
+	case r.Hold != nil:
+		return "hold"
+	case r.Held != nil:
+		return "held"
+	case r.Submit != nil:
+		return "submit"
+	case r.Commit != nil:
+		return "commit"
+	case r.Status != nil:
+		return "status"
+	case r.Jobs != nil:
+		return "jobs"
+	case r.Runs != nil:
+		return "runs"
+	case r.Cancel != nil:
+		return "cancel"
+	case r.Explain != nil:
+		return "explain"
+	}
+	return ""
+}
+
 // DecodeRequest decodes a request and checks that it is exactly one, within its
 // bounds; what is signed in it has still to be opened.
 func DecodeRequest(b []byte) (*Request, error) {

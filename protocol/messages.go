@@ -211,6 +211,18 @@ func (*Stolen) kind() byte   { return 10 }
 func (*Release) kind() byte  { return 11 }
 func (*Lost) kind() byte     { return 12 }
 
+// MessageName names the kind of an encoded message for people, by its first
+// byte; "" for a kind that is not known.
+func MessageName(kind byte) string {
+	names := [...]string{
+		1: "offer", 2: "bid", 3: "award", 4: "ping", 5: "done", 6: "ack", 7: "announce", 8: "steal", 9: "loot", 10: "stolen", 11: "release", 12: "lost",
+	}
+	if int(kind) < len(names) {
+		return names[kind]
+	}
+	return ""
+}
+
 // EncodeMessage returns m behind one byte that says what it is.
 func EncodeMessage(m Message) []byte { return append([]byte{m.kind()}, Encode(m)...) }
 

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +20,8 @@ func newStatus(a *app) *cobra.Command {
 		Use:   "status",
 		Short: "Show what this node is and does",
 		Long: `Show what this node is and does: its peer ID, addresses and mesh, how many
-members it sees, how many tasks run and wait here, and what its store holds.`,
+members it sees, how many tasks run and wait here, what its store holds, and how
+much of what other members sent it has refused, if anything.`,
 		Example: "meshnode status\nmeshnode status --json | jq -r .id",
 		Args:    exactly(0, "no arguments"),
 		RunE: a.withNode(func(cmd *cobra.Command, _ []string, c *local.Client) error {
@@ -42,6 +47,9 @@ func statusRows(st node.Status) [][]string {
 	for _, addr := range st.Addrs {
 		rows = append(rows, []string{"address", addr})
 	}
+	if len(st.Refused) > 0 {
+		rows = append(rows, []string{"refused", refusals(st.Refused)})
+	}
 	return append(rows,
 		[]string{"home", st.Dir},
 		[]string{"peers", strconv.Itoa(st.Peers) + " alive"},
@@ -50,4 +58,15 @@ func statusRows(st node.Status) [][]string {
 		[]string{"memory", formatBytes(st.RSSBytes)},
 		[]string{"version", orDash(st.Version)},
 	)
+}
+
+// refusals writes what was refused, the most frequent cause first.
+func refusals(counts map[string]int64) string {
+	causes := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+	})
+	for i, cause := range causes {
+		causes[i] = fmt.Sprintf("%d %s", counts[cause], strings.ReplaceAll(cause, "_", " "))
+	}
+	return strings.Join(causes, ", ")
 }
