@@ -70,7 +70,7 @@ func (n *Node) missing(ctx context.Context, inputs []protocol.Sized) int64 {
 
 // open checks what a message brought, and that members have signed it.
 func (n *Node) open(ctx context.Context, d *protocol.Done) (opened, error) {
-	o, err := n.check(ctx, d)
+	o, err := n.check(d)
 	if err != nil {
 		return opened{}, err
 	}
@@ -84,7 +84,7 @@ func (n *Node) open(ctx context.Context, d *protocol.Done) (opened, error) {
 			return opened{}, err
 		}
 	}
-	return o, nil
+	return o, n.keepResults(ctx, o)
 }
 
 // factRoles are the roles that who states a fact must have. Who may cancel
@@ -112,9 +112,21 @@ func (n *Node) maySubmit(m *protocol.Manifest) error {
 	return nil
 }
 
-// check opens receipts and facts of one job, and keeps the results that ride
-// along.
-func (n *Node) check(ctx context.Context, d *protocol.Done) (opened, error) {
+// keepResults keeps the results that ride along with receipts.
+func (n *Node) keepResults(ctx context.Context, o opened) error {
+	for _, r := range o.receipts {
+		if len(r.signed.Block) == 0 {
+			continue
+		}
+		if err := n.store.Put(ctx, r.open.Result, r.signed.Block); err != nil {
+			return fmt.Errorf("keeping a result: %w", err)
+		}
+	}
+	return nil
+}
+
+// check opens receipts and facts of one job.
+func (n *Node) check(d *protocol.Done) (opened, error) {
 	var o opened
 	receipts, err := protocol.OpenReceipts(d.Receipts)
 	if err != nil {
@@ -124,11 +136,6 @@ func (n *Node) check(ctx context.Context, d *protocol.Done) (opened, error) {
 		r := receipts[i]
 		if r.Job != d.Job {
 			return opened{}, fmt.Errorf("%w: of another job", protocol.ErrReceipt)
-		}
-		if len(s.Block) > 0 {
-			if err := n.store.Put(ctx, r.Result, s.Block); err != nil {
-				return opened{}, fmt.Errorf("keeping a result: %w", err)
-			}
 		}
 		o.receipts = append(o.receipts, openReceipt{s, r})
 	}

@@ -141,7 +141,7 @@ func (h *hostile) receipt(t *testing.T, job protocol.CID, task protocol.Key, key
 	if err != nil {
 		t.Fatal(err)
 	}
-	block := []byte("made up\n")
+	block := []byte("made up by " + by.String() + "\n")
 	r := protocol.Receipt{Job: job, Task: task, Result: protocol.NewCID(protocol.CodecRaw, block), Size: int64(len(block)), Worker: by, Block: block}
 	signed, err := protocol.SignReceipts([]protocol.Receipt{r}, key)
 	if err != nil {

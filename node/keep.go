@@ -48,11 +48,32 @@ func (n *Node) keptLedger(ctx context.Context, job protocol.CID) opened {
 		}
 		return nil
 	})
-	o, err := n.check(ctx, &d)
+	o, err := n.check(&d)
 	if err != nil {
 		n.log.Error("ledger on disk does not check", "job", job, "error", err)
+		o = n.checkEach(&d)
+	}
+	if err := n.keepResults(ctx, o); err != nil {
+		n.log.Error("results on disk not kept as blocks", "job", job, "error", err)
 	}
 	return o
+}
+
+// checkEach is check that leaves out what is bad, one by one: it costs a
+// signature for each.
+func (n *Node) checkEach(d *protocol.Done) opened {
+	var out opened
+	for _, r := range d.Receipts {
+		if o, err := n.check(&protocol.Done{Job: d.Job, Receipts: []protocol.SignedReceipt{r}}); err == nil {
+			out.receipts = append(out.receipts, o.receipts...)
+		}
+	}
+	for _, f := range d.Facts {
+		if o, err := n.check(&protocol.Done{Job: d.Job, Facts: []protocol.Signed{f}}); err == nil {
+			out.facts = append(out.facts, o.facts...)
+		}
+	}
+	return out
 }
 
 // resume takes up what an earlier start of this node left, once it is back in

@@ -77,6 +77,10 @@ func TestHostileMessages(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { refuses(t, n, job, c.cause, func() { h.writes(t, c.bytes) }) })
 	}
+	forged := h.receipt(t, job, task, stranger)
+	if here, err := n.store.Has(t.Context(), protocol.NewCID(protocol.CodecRaw, forged.Block)); err != nil || here {
+		t.Errorf("a stranger's result is kept: %v, %v", here, err)
+	}
 	// What knows no job, and hurts nobody.
 	keys := []protocol.Key{nowhere}
 	h.says(t, &protocol.Steal{Slots: 1}, &protocol.Loot{Job: unknown, Tasks: []protocol.Awarded{{Task: nowhere}}}, &protocol.Stolen{Job: unknown, From: n.id, Tasks: keys},
@@ -178,6 +182,27 @@ func TestReplayedReceiptCountsOnce(t *testing.T) {
 	}
 	if len(runs) != 1 {
 		t.Fatalf("%d runs count", len(runs))
+	}
+}
+
+// TestDamagedLedgerKeepsTheRest damages one record of a ledger on disk.
+func TestDamagedLedgerKeepsTheRest(t *testing.T) {
+	n := startNode(t)
+	job := hangingJob(t, n)
+	h := joinHostile(t, n, protocol.RoleWork)
+	good := h.receipt(t, job, protocol.Key{}, h.Key())
+	bent := h.receipt(t, job, protocol.Key{Index: 1}, h.Key())
+	bent.Sig = good.Sig
+	n.keepReceipt(job, good)
+	n.keepReceipt(job, bent)
+	n.keep(ledgerKey(job, "fact", []byte("noise")), []byte("noise"))
+	n.keep(ledgerKey(job, "fact", []byte("no fact")), protocol.Encode(protocol.Signed{Body: []byte("no fact")}))
+	o := n.keptLedger(t.Context(), job)
+	if len(o.receipts) != 1 || !bytes.Equal(o.receipts[0].signed.Body, good.Body) {
+		t.Errorf("%d receipts are left", len(o.receipts))
+	}
+	if len(o.facts) != 1 || o.facts[0].open.Kind != protocol.Committed {
+		t.Errorf("%d facts are left", len(o.facts))
 	}
 }
 
