@@ -61,6 +61,8 @@ func TestHostileMessages(t *testing.T) {
 		"a bid for an unknown job":        {RefusedJob, frames(&protocol.Bid{Job: unknown, Tasks: 1})},
 		"an award of an unknown job":      {RefusedJob, frames(&protocol.Award{Job: unknown, Tasks: []protocol.Awarded{{}}})},
 		"an award of an unknown task":     {RefusedTask, frames(&protocol.Award{Job: job, Tasks: []protocol.Awarded{{Task: nowhere}}})},
+		"loot of an unknown job":          {RefusedJob, frames(&protocol.Loot{Job: unknown, Tasks: []protocol.Awarded{{}}})},
+		"loot of an unknown task":         {RefusedTask, frames(&protocol.Loot{Job: job, Tasks: []protocol.Awarded{{Task: nowhere}}})},
 		"a receipt of an unknown job":     {RefusedJob, frames(&protocol.Done{Job: unknown, Receipts: []protocol.SignedReceipt{h.receipt(t, unknown, task, h.Key())}})},
 		"a receipt of another job":        {RefusedSignature, frames(done(h.receipt(t, unknown, task, h.Key())))},
 		"a receipt of an unknown stage":   {RefusedTask, frames(done(h.receipt(t, job, nowhere, h.Key())))},
@@ -83,7 +85,8 @@ func TestHostileMessages(t *testing.T) {
 	}
 	// What knows no job, and hurts nobody.
 	keys := []protocol.Key{nowhere}
-	h.says(t, &protocol.Steal{Slots: 1}, &protocol.Loot{Job: unknown, Tasks: []protocol.Awarded{{Task: nowhere}}}, &protocol.Stolen{Job: unknown, From: n.id, Tasks: keys},
+	h.says(t, &protocol.Steal{Slots: 1}, &protocol.Loot{Last: true}, &protocol.Lost{Job: job, Tasks: keys}, &protocol.Release{Job: job, Tasks: keys},
+		&protocol.Stolen{Job: unknown, From: n.id, Tasks: keys}, &protocol.Stolen{Job: job, From: n.id, Tasks: keys},
 		&protocol.Release{Job: unknown, Tasks: keys}, &protocol.Lost{Job: unknown, Tasks: keys}, &protocol.Announce{Job: job, Have: full[:16]})
 	eventually(t, "the last of them has come", func() bool { return n.Status().Received["announce"] > 0 })
 	if st := n.localState(t.Context(), job); st == nil || st.State.Ended() {
@@ -160,6 +163,17 @@ func TestHostileCalls(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestThiefMustWork has a member steal that may not work.
+func TestThiefMustWork(t *testing.T) {
+	n := startNode(t)
+	job := hangingJob(t, n)
+	h := joinHostile(t, n, protocol.RoleSubmit)
+	refuses(t, n, job, RefusedSigner, func() { h.says(t, &protocol.Steal{Slots: 1, Has: n.has()}) })
+	refuses(t, n, job, RefusedSigner, func() {
+		h.says(t, &protocol.Done{Job: job, Receipts: []protocol.SignedReceipt{h.receipt(t, job, protocol.Key{}, h.Key())}})
+	})
 }
 
 // TestReplayedReceiptCountsOnce sends a receipt again and again, alone and with

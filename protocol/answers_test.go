@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -120,6 +121,20 @@ func TestManyItemsAreRefusedUnread(t *testing.T) {
 		if n := countItems(b); n != 1 {
 			t.Errorf("%x has %d items", b, n)
 		}
+	}
+}
+
+func TestEveryKindHasAName(t *testing.T) {
+	named := map[string]bool{}
+	for _, m := range []Message{&Offer{}, &Bid{}, &Award{}, &Ping{}, &Done{}, &Ack{}, &Announce{}, &Steal{}, &Loot{}, &Stolen{}, &Release{}, &Lost{}} {
+		name := MessageName(EncodeMessage(m)[0])
+		if want := strings.ToLower(strings.TrimPrefix(fmt.Sprintf("%T", m), "*protocol.")); name != want || named[name] {
+			t.Errorf("%T is named %q", m, name)
+		}
+		named[name] = true
+	}
+	if MessageName(0) != "" || MessageName(255) != "" {
+		t.Error("an unknown kind has a name")
 	}
 }
 

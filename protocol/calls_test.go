@@ -16,6 +16,7 @@ func TestRequestsRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	receipt := signReceipts(t, testReceipts(worker, 1), key)[0]
+	names := map[string]bool{}
 	for _, want := range []Request{
 		{Hold: &Hold{Roots: []CID{link("a")}, Sources: []peer.ID{worker}, Receipt: &receipt}},
 		{Held: &Held{Roots: []CID{link("a"), link("b")}}},
@@ -25,11 +26,19 @@ func TestRequestsRoundTrip(t *testing.T) {
 		{Jobs: &JobList{Limit: 10}},
 		{Runs: &JobRef{Job: link("job")}},
 		{Cancel: &Cancel{Job: link("job"), Fact: fact}},
+		{Explain: &Explain{Job: link("job"), Task: &Key{Stage: 1, Index: 2}, From: 3}},
 	} {
 		got, err := DecodeRequest(Encode(want))
 		if err != nil || !reflect.DeepEqual(*got, want) {
 			t.Errorf("%+v arrives as %+v, %v", want, got, err)
 		}
+		if names[want.Name()] || want.Name() == "" {
+			t.Errorf("%+v is named %q", want, want.Name())
+		}
+		names[want.Name()] = true
+	}
+	if name := (&Request{}).Name(); name != "" {
+		t.Errorf("an empty request is named %q", name)
 	}
 }
 
