@@ -20,7 +20,7 @@ func (s *JobState) bounded() bool {
 	return s.State.known() && len(s.Name) <= MaxName && len(s.Error) <= MaxText && len(s.Waiting) <= MaxText && s.Policy.check() == nil &&
 		noneNegative(s.Total, s.Done, s.Running, s.Queued, s.Executions, s.Parts) && s.Bytes >= 0 && s.BytesDone >= 0 &&
 		s.Copies >= 0 && s.Copies <= MaxCopies && shardBounded(s.Shards) &&
-		len(s.Stewards) <= MaxSources && len(s.Distrusted) <= MaxSources && countsBounded(s.Workers)
+		len(s.Stewards) <= MaxSources && allNamed(s.Stewards) && len(s.Distrusted) <= MaxSources && allNamed(s.Distrusted) && countsBounded(s.Workers)
 }
 
 // known takes the zero value too: of a job that is only heard of.
@@ -29,19 +29,19 @@ func (s State) known() bool {
 }
 
 func (r *TaskRun) bounded() bool {
-	return r.Task.valid() && len(r.Stage) <= MaxName && r.Took >= 0 && len(r.Failed) <= MaxText && len(r.Tail) <= MaxTail
+	return r.Task.valid() && r.Worker != "" && len(r.Stage) <= MaxName && r.Took >= 0 && len(r.Failed) <= MaxText && len(r.Tail) <= MaxTail
 }
 
 func (e *Event) bounded() bool {
-	return len(e.Kind) <= MaxName && keysBounded(e.Tasks) && len(e.Peers) <= MaxSources && e.Took >= 0 &&
+	return len(e.Kind) <= MaxName && keysBounded(e.Tasks) && len(e.Peers) <= MaxSources && allNamed(e.Peers) && e.Took >= 0 &&
 		noneNegative(e.Room, e.Times) && len(e.Text) <= MaxText
 }
 
 func noneNegative(counts ...int) bool { return slices.Min(counts) >= 0 }
 
 func countsBounded(counts map[peer.ID]int) bool {
-	for _, n := range counts {
-		if n < 0 {
+	for id, n := range counts {
+		if n < 0 || id == "" {
 			return false
 		}
 	}

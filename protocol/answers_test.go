@@ -124,6 +124,30 @@ func TestManyItemsAreRefusedUnread(t *testing.T) {
 	}
 }
 
+// TestNobodyIsRefused leaves out who is named, which Encode cannot.
+func TestNobodyIsRefused(t *testing.T) {
+	type raw = map[int]any
+	nobody := []any{nil}
+	for name, a := range map[string]raw{
+		"a run by nobody":        {7: []any{raw{1: []int{0, 0}}}},
+		"a job of no stewards":   {5: raw{10: nobody}},
+		"a job that trusts none": {6: []any{raw{24: nobody}}},
+		"an event of nobody":     {10: []any{raw{5: nobody}}},
+	} {
+		if got, err := DecodeAnswer(Encode(a)); !errors.Is(err, ErrBounds) {
+			t.Errorf("%s: decodes to %+v, %v", name, got, err)
+		}
+	}
+	if got, err := DecodeRequest(Encode(raw{1: raw{1: []CID{link("a")}, 2: nobody}})); !errors.Is(err, ErrBounds) {
+		t.Errorf("a source that is nobody: decodes to %+v, %v", got, err)
+	}
+	input := raw{1: link("in"), 2: 1, 3: nobody}
+	award := Encode(raw{1: link("job"), 3: []any{raw{1: []int{0, 0}, 2: []any{input}}}})
+	if got, err := DecodeMessage(append([]byte{(&Award{}).kind()}, award...)); !errors.Is(err, ErrBounds) {
+		t.Errorf("a holder that is nobody: decodes to %+v, %v", got, err)
+	}
+}
+
 func TestEveryKindHasAName(t *testing.T) {
 	named := map[string]bool{}
 	for _, m := range []Message{&Offer{}, &Bid{}, &Award{}, &Ping{}, &Done{}, &Ack{}, &Announce{}, &Steal{}, &Loot{}, &Stolen{}, &Release{}, &Lost{}} {
@@ -197,6 +221,7 @@ func FuzzDecodeAnswer(f *testing.F) {
 	} {
 		f.Add(Encode(a))
 	}
+	f.Add(Encode(map[int]any{7: []any{map[int]any{1: []int{0, 0}}}})) // a run by nobody
 	f.Fuzz(func(t *testing.T, b []byte) {
 		a, err := DecodeAnswer(b)
 		if err != nil {

@@ -3,6 +3,8 @@ package protocol
 import (
 	"errors"
 	"slices"
+
+	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // ErrBounds is returned for a message or request that decodes and yet holds
@@ -48,7 +50,7 @@ func awardedBounded(tasks []Awarded) bool {
 			return false
 		}
 		for _, in := range t.Inputs {
-			if !in.CID.Defined() || in.Size < 0 || len(in.Holders) > MaxCopies {
+			if !in.CID.Defined() || in.Size < 0 || len(in.Holders) > MaxCopies || !allNamed(in.Holders) {
 				return false
 			}
 		}
@@ -114,6 +116,10 @@ func allSized(list []Sized) bool {
 	return !slices.ContainsFunc(list, func(s Sized) bool { return !s.CID.Defined() || s.Size < 0 })
 }
 
+// allNamed takes no absent peer: it would decode, and yet not survive the way
+// to another.
+func allNamed(ids []peer.ID) bool { return !slices.Contains(ids, "") }
+
 func allDefined(cids []CID) bool { return !slices.Contains(cids, "") }
 
 func (r *Request) bounded() bool {
@@ -136,7 +142,7 @@ func (r *Request) bounded() bool {
 }
 
 func (h *Hold) bounded() bool {
-	return h != nil && len(h.Roots) <= MaxRoots && allDefined(h.Roots) && len(h.Sources) <= MaxSources
+	return h != nil && len(h.Roots) <= MaxRoots && allDefined(h.Roots) && len(h.Sources) <= MaxSources && allNamed(h.Sources)
 }
 
 func (h *Held) bounded() bool { return h != nil && len(h.Roots) <= MaxRoots && allDefined(h.Roots) }
