@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
-	"syscall"
+	"sync"
 	"time"
-
-	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/meshnode/meshnode/node"
 	"github.com/meshnode/meshnode/protocol"
@@ -17,33 +15,48 @@ import (
 
 // probed is what came of submitting new work.
 type probed struct {
-	took float64 // seconds until it was committed, or never
+	took float64 // seconds until all of it was committed, or never
 	err  error
 }
 
-// probe submits a job of one task at a node that stays, and sees it through.
-func (t *trial) probe(ctx context.Context) {
-	took, err := t.newWork(ctx)
-	t.accepted <- probed{took, err}
+// probe submits a job of one task at every node that stays, at once, and sees
+// them through.
+func (t *trial) probe(ctx context.Context, nodes []*member) {
+	results := make([]probed, len(nodes))
+	var wg sync.WaitGroup
+	for i, m := range nodes {
+		wg.Go(func() { results[i].took, results[i].err = t.newWork(ctx, m) })
+	}
+	wg.Wait()
+	var all probed
+	for _, p := range results {
+		all.err = errors.Join(all.err, p.err)
+		if p.took == never || all.took == never {
+			all.took = never
+			continue
+		}
+		all.took = max(all.took, p.took)
+	}
+	t.accepted <- all
 }
 
-func (t *trial) newWork(ctx context.Context) (float64, error) {
-	w, err := newWorkload(t.fleet.dir, "probe", 1, time.Millisecond, 0)
+func (t *trial) newWork(ctx context.Context, m *member) (float64, error) {
+	w, err := newWorkload(t.fleet.dir, fmt.Sprintf("probe%d", m.index), 1, time.Millisecond, 0)
 	if err != nil {
 		return never, err
 	}
 	began := time.Now()
-	job, err := t.observer.client.Submit(ctx, w.spec, nil)
+	job, err := m.client.Submit(ctx, w.spec, nil)
 	if err != nil {
-		return never, fmt.Errorf("new work was not accepted within %s: %w", time.Since(began).Round(time.Millisecond), err)
+		return never, fmt.Errorf("new work was not accepted by node %d within %s: %w", m.index, time.Since(began).Round(time.Millisecond), err)
 	}
 	took := seconds(time.Since(began))
-	st, err := t.observer.client.Wait(ctx, job, func(node.JobStatus) {})
+	st, err := m.client.Wait(ctx, job, func(node.JobStatus) {})
 	if err != nil {
-		return took, fmt.Errorf("waiting for new work: %w", err)
+		return took, fmt.Errorf("waiting for new work of node %d: %w", m.index, err)
 	}
 	if st.State != protocol.StateFinal {
-		return took, fmt.Errorf("new work ended %s: %s", st.State, st.Error)
+		return took, fmt.Errorf("new work of node %d ended %s: %s", m.index, st.State, st.Error)
 	}
 	return took, nil
 }
@@ -62,38 +75,82 @@ func (t *trial) notice(ctx context.Context) {
 	t.res.Noticed = seconds(time.Since(t.struck))
 }
 
-// cont lets stopped nodes go on.
-func (t *trial) cont() error {
-	t.resumed = true
-	var stopped []int
-	for _, m := range t.fleet.members {
-		if m.hit {
-			stopped = append(stopped, m.index)
-		}
-	}
-	return t.fleet.strike(stopped, syscall.SIGCONT)
+// relieve ends the fault, and remembers who was under it.
+func (t *trial) relieve() error {
+	t.relieved = t.fleet.hit()
+	return t.fleet.relieve(t.relieved, t.fault)
 }
 
-// comeBack lets stopped nodes go on, where the case says so, and holds that
-// each learns how the job ended.
-func (t *trial) comeBack(ctx context.Context) error {
-	if t.resume == 0 || t.struck.IsZero() {
-		return nil
+// recovered reports whether the mesh is ready for the next blow: the job has as
+// many stewards as before, and the killed nodes are back where the case has
+// them start again.
+func (t *trial) recovered(ctx context.Context, st node.JobStatus) (bool, error) {
+	if !t.replaced(st) {
+		return false, nil
 	}
-	back := t.returning()
-	if !t.resumed {
+	if !t.restart {
+		return true, nil
+	}
+	for _, i := range t.fleet.hit() {
+		m := t.fleet.members[i]
+		select {
+		case <-m.exited:
+		default:
+			return false, nil
+		}
+		_ = m.client.Close()
+		m.client = nil
+		if err := t.fleet.launch(m, ""); err != nil {
+			return false, err
+		}
+		m.hit, m.back = false, true
+	}
+	for _, m := range t.fleet.members {
+		if !m.back || m.client != nil {
+			continue
+		}
+		var ended *endedError
+		if err := m.reach(ctx); errors.As(err, &ended) {
+			return false, err
+		} else if err != nil {
+			return false, nil
+		}
+	}
+	return t.allAlive(ctx), nil
+}
+
+// allAlive reports whether the observer believes in every node that is not
+// under a fault.
+func (t *trial) allAlive(ctx context.Context) bool {
+	peers, err := t.observer.client.Peers(ctx)
+	if err != nil {
+		return false
+	}
+	alive := 0
+	for _, p := range peers {
+		if p.State == node.Alive {
+			alive++
+		}
+	}
+	return alive >= len(t.fleet.members)-len(t.fleet.hit())
+}
+
+// comeBack ends the fault, where the case says that it ends, and holds that
+// each node that was away learns how the job ended.
+func (t *trial) comeBack(ctx context.Context) error {
+	if t.resume > 0 && !t.struck.IsZero() && t.relieved == nil {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-time.After(t.resume - time.Since(t.struck)):
 		}
-		if err := t.cont(); err != nil {
+		if err := t.relieve(); err != nil {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, rejoinWithin, fmt.Errorf("a resumed node did not learn within %s how the job ended", rejoinWithin))
+	ctx, cancel := context.WithTimeoutCause(ctx, rejoinWithin, fmt.Errorf("a node that was away did not learn within %s how the job ended", rejoinWithin))
 	defer cancel()
-	for _, m := range back {
+	for _, m := range t.returned() {
 		err := poll(ctx, func() error {
 			st, err := m.client.JobStatus(ctx, t.job)
 			if err == nil && (st.State != t.res.End.State || st.Root != t.res.End.Root) {
@@ -108,14 +165,16 @@ func (t *trial) comeBack(ctx context.Context) error {
 	return nil
 }
 
-// returning are the nodes that were hit.
-func (t *trial) returning() []*member {
-	var ids []peer.ID
-	var back []*member
+// returned are the nodes that were away and answer again.
+func (t *trial) returned() []*member {
+	var list []*member
+	for _, i := range t.relieved {
+		list = append(list, t.fleet.members[i])
+	}
 	for _, m := range t.fleet.members {
-		if m.hit && !slices.Contains(ids, m.id) {
-			ids, back = append(ids, m.id), append(back, m)
+		if m.back && m.client != nil {
+			list = append(list, m)
 		}
 	}
-	return back
+	return list
 }

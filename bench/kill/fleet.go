@@ -24,7 +24,9 @@ const (
 
 // fleet is one mesh of processes on this machine.
 type fleet struct {
+	options
 	dir     string
+	network network
 	members []*member
 }
 
@@ -36,7 +38,8 @@ type member struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
 	client *local.Client
-	hit    bool // killed or stopped
+	hit    bool // by a fault that has not ended
+	back   bool // started again after it was killed
 }
 
 // build builds the binary of this tree.
@@ -55,7 +58,11 @@ func build(ctx context.Context, dir string) (string, error) {
 func startFleet(ctx context.Context, o options, dir string) (*fleet, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, startWithin, fmt.Errorf("the mesh was not up within %s", startWithin))
 	defer cancel()
-	f := &fleet{dir: dir}
+	f := &fleet{options: o, dir: dir}
+	var err error
+	if f.network, err = newNetwork(o.net, o.nodes); err != nil {
+		return f, err
+	}
 	for i := range o.nodes {
 		token := ""
 		if i > 0 {
@@ -64,8 +71,8 @@ func startFleet(ctx context.Context, o options, dir string) (*fleet, error) {
 				return f, fmt.Errorf("inviting node %d: %w", i, err)
 			}
 		}
-		m, err := launch(o, dir, i, token)
-		if err != nil {
+		m := &member{index: i, home: filepath.Join(dir, "n"+strconv.Itoa(i))}
+		if err := f.launch(m, token); err != nil {
 			return f, err
 		}
 		f.members = append(f.members, m)
@@ -83,55 +90,61 @@ func startFleet(ctx context.Context, o options, dir string) (*fleet, error) {
 	return f, f.meet(ctx)
 }
 
-// launch starts the process of one node.
-func launch(o options, dir string, i int, token string) (*member, error) {
-	m := &member{index: i, home: filepath.Join(dir, "n"+strconv.Itoa(i)), exited: make(chan struct{})}
+// launch starts the process of one node, with a token the first time.
+func (f *fleet) launch(m *member, token string) error {
 	if err := os.MkdirAll(m.home, 0o700); err != nil {
-		return nil, fmt.Errorf("making a node's folder: %w", err)
+		return fmt.Errorf("making a node's folder: %w", err)
 	}
-	log, err := os.Create(m.home + ".log")
+	log, err := os.OpenFile(m.home+".log", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("making a node's log: %w", err)
+		return fmt.Errorf("making a node's log: %w", err)
 	}
 	defer log.Close()
-	args := []string{"--dir", m.home, "start", "--name", "n" + strconv.Itoa(i), "--listen", "/ip4/127.0.0.1/tcp/0",
-		"--allow-exec", "--slots", strconv.Itoa(o.slots), "--log-level", o.level}
+	args := []string{"--dir", m.home, "start", "--name", "n" + strconv.Itoa(m.index),
+		"--allow-exec", "--slots", strconv.Itoa(f.slots), "--log-level", f.level}
+	if addr := f.network.listen(); addr != "" {
+		args = append(args, "--listen", addr)
+	}
 	if token != "" {
 		args = append(args, "--join", token)
 	}
-	m.cmd = exec.Command(o.bin, args...)
-	m.cmd.Stdout, m.cmd.Stderr = log, log
+	cmd, exited := f.network.command(m.index, f.bin, args...), make(chan struct{})
+	cmd.Stdout, cmd.Stderr = log, log
 	// Ctrl-C reaches this program only, which then ends its nodes.
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := m.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting node %d: %w", i, err)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("starting node %d: %w", m.index, err)
 	}
 	go func() {
-		_ = m.cmd.Wait() // how it ended does not matter: it is killed
-		close(m.exited)
+		_ = cmd.Wait() // how it ended does not matter: it is killed
+		close(exited)
 	}()
-	return m, nil
+	m.cmd, m.exited = cmd, exited
+	return nil
 }
 
 // connect waits until the node answers.
 func (m *member) connect(ctx context.Context) error {
-	return poll(ctx, func() error {
-		select {
-		case <-m.exited:
-			return &endedError{fmt.Errorf("node %d ended by itself: %s; its log is %s.log", m.index, m.cmd.ProcessState, m.home)}
-		default:
-		}
-		c, err := local.Dial(m.home)
-		if err != nil {
-			return err
-		}
-		st, err := c.Status(ctx)
-		if err != nil {
-			return err
-		}
-		m.client, m.id = c, st.ID
-		return nil
-	})
+	return poll(ctx, func() error { return m.reach(ctx) })
+}
+
+// reach finds out whether the node answers by now.
+func (m *member) reach(ctx context.Context) error {
+	select {
+	case <-m.exited:
+		return &endedError{fmt.Errorf("node %d ended by itself: %s; its log is %s.log", m.index, m.cmd.ProcessState, m.home)}
+	default:
+	}
+	c, err := local.Dial(m.home)
+	if err != nil {
+		return err
+	}
+	st, err := c.Status(ctx)
+	if err != nil {
+		return errors.Join(err, c.Close())
+	}
+	m.client, m.id = c, st.ID
+	return nil
 }
 
 // meet waits until every node sees all of them alive.
@@ -180,11 +193,40 @@ func (f *fleet) index(id peer.ID) int {
 	return -1
 }
 
-// strike sends a signal to the nodes, all before it looks at any.
-func (f *fleet) strike(victims []int, sig syscall.Signal) error {
+// strike brings a fault on the nodes, all before it looks at any.
+func (f *fleet) strike(victims []int, what fault) error {
+	for _, i := range victims {
+		f.members[i].hit = true
+	}
+	switch what {
+	case killed:
+		return f.signal(victims, syscall.SIGKILL)
+	case stopped:
+		return f.signal(victims, syscall.SIGSTOP)
+	case cutOff:
+		return f.network.cut(victims)
+	case parted:
+		return f.network.part(victims)
+	case muted:
+		return f.network.mute(victims)
+	}
+	return fmt.Errorf("no node can suffer fault %d", what)
+}
+
+// relieve ends a fault that can end.
+func (f *fleet) relieve(victims []int, what fault) error {
+	for _, i := range victims {
+		f.members[i].hit = false
+	}
+	if what == stopped {
+		return f.signal(victims, syscall.SIGCONT)
+	}
+	return f.network.heal(victims)
+}
+
+func (f *fleet) signal(victims []int, sig syscall.Signal) error {
 	var err error
 	for _, i := range victims {
-		f.members[i].hit = sig != syscall.SIGCONT
 		err = errors.Join(err, f.members[i].cmd.Process.Signal(sig))
 	}
 	if err != nil {
@@ -193,8 +235,31 @@ func (f *fleet) strike(victims []int, sig syscall.Signal) error {
 	return nil
 }
 
-// end kills what is left, stopped processes too, and waits for it.
-func (f *fleet) end() {
+// hit are the nodes under a fault, by index.
+func (f *fleet) hit() []int {
+	var list []int
+	for _, m := range f.members {
+		if m.hit {
+			list = append(list, m.index)
+		}
+	}
+	return list
+}
+
+// spared are the nodes that no fault has reached.
+func (f *fleet) spared() []*member {
+	var list []*member
+	for _, m := range f.members {
+		if !m.hit && !m.back {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// end kills what is left, stopped processes too, waits for it, and takes the
+// network away.
+func (f *fleet) end() error {
 	for _, m := range f.members {
 		_ = m.cmd.Process.Kill() // it may have ended
 	}
@@ -204,4 +269,8 @@ func (f *fleet) end() {
 			_ = m.client.Close()
 		}
 	}
+	if f.network == nil {
+		return nil
+	}
+	return f.network.remove()
 }

@@ -10,7 +10,33 @@ import (
 
 // TestSmoke runs two cases with real processes, small.
 func TestSmoke(t *testing.T) {
-	args := []string{"--nodes", "5", "--tasks", "60", "--cases", "steward0,stop-submitter", "--limit", "60s", "--json"}
+	smoke(t, []string{"none", "steward0", "none", "stop-submitter", "none"}, "--cases", "steward0,stop-submitter")
+}
+
+// TestSmokeInNamespaces cuts links, where that can be done.
+func TestSmokeInNamespaces(t *testing.T) {
+	if err := mayNamespace(); err != nil {
+		var stdout, stderr bytes.Buffer
+		status := run(t.Context(), []string{"--net", inNamespaces}, &stdout, &stderr)
+		if status != 2 || !strings.Contains(stderr.String(), "leave") && !strings.Contains(stderr.String(), "install") {
+			t.Errorf("without the means, status %d, and says %q", status, stderr.String())
+		}
+		return
+	}
+	smoke(t, []string{"none", "cut-steward0", "none"}, "--net", inNamespaces, "--cases", "cut-steward0")
+	left, err := ipOut("netns", "list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.HasPrefix(string(left), "mk") || strings.Contains(string(left), "\nmk") {
+		t.Errorf("namespaces are left behind: %s", left)
+	}
+}
+
+// smoke runs small trials and holds that they are these, and ended well.
+func smoke(t *testing.T, cases []string, more ...string) {
+	t.Helper()
+	args := append([]string{"--nodes", "5", "--tasks", "60", "--limit", "60s", "--json"}, more...)
 	if bin := os.Getenv("MESHNODE_BIN"); bin != "" {
 		args = append(args, "--bin", bin)
 	}
@@ -21,16 +47,19 @@ func TestSmoke(t *testing.T) {
 	if err := json.Unmarshal(stdout.Bytes(), &got); err != nil {
 		t.Fatalf("--json prints %q: %v", stdout.String(), err)
 	}
-	if status != 0 || len(got.Results) != 3 {
-		t.Fatalf("status %d with %d trials, not 0 with 3", status, len(got.Results))
+	if status != 0 || len(got.Results) != len(cases) {
+		t.Fatalf("status %d with %d trials, not 0 with %d", status, len(got.Results), len(cases))
 	}
-	for i, name := range []string{"none", "steward0", "stop-submitter"} {
+	for i, name := range cases {
 		r := got.Results[i]
-		if r.Case != name || !r.Finished || !r.Right || r.Lost != 0 || r.Problem != "" {
+		if r.Case != name || r.Outcome != right || r.Lost != 0 || r.Problem != "" {
 			t.Errorf("%s: %s", name, r.line())
 		}
-		if hits := len(r.Victims); (name == "none") != (hits == 0) || hits > 1 {
+		if hits := len(r.Victims); (name == free) != (hits == 0) || hits > 1 {
 			t.Errorf("%s hit %v", name, r.Victims)
+		}
+		if r.ratio() <= 0 {
+			t.Errorf("%s is compared with nothing", name)
 		}
 	}
 }
@@ -42,6 +71,9 @@ func TestMisuse(t *testing.T) {
 		{"--nodes 6 --cases third", "needs --nodes 10"},
 		{"--at 99", "percent"},
 		{"--tasks 1", "--tasks takes 10"},
+		{"--cases cut-steward0", "needs --net namespaces"},
+		{"--net wifi", "--net takes"},
+		{"--warmup -1", "--warmup takes"},
 		{"now", "flags only"},
 		{"--frob", "not defined"},
 	} {
@@ -64,9 +96,10 @@ func TestVictims(t *testing.T) {
 		want [][]int
 	}{
 		{"none", nil}, {"worker", [][]int{{3}}}, {"submitter", [][]int{{9}}}, {"steward2", [][]int{{1}}},
-		{"stewards", [][]int{{4}, {9}}}, {"third", [][]int{{9, 4, 1}}},
+		{"stewards", [][]int{{4}, {9}}}, {"third", [][]int{{9, 4, 1}}}, {"pause", [][]int{{9, 4, 1}}},
+		{"partition", [][]int{{9, 4, 1}}}, {"stewards-back", [][]int{{4}, {9}}}, {"all-stewards", [][]int{{4, 9, 1}}}, {"one-way", [][]int{{4}}},
 	} {
-		list, err := choose(c.name, r.nodes)
+		list, err := choose(c.name, r.nodes, inNamespaces)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,5 +127,62 @@ func TestSpread(t *testing.T) {
 		if got := spread(c.values, "%.1f"); got != c.want {
 			t.Errorf("%v is shown as %s, not %s", c.values, got, c.want)
 		}
+	}
+}
+
+// TestCompare holds what a trial is compared with.
+func TestCompare(t *testing.T) {
+	results := []result{
+		{Case: free, Finished: true, Makespan: 4, FaultAt: 2},
+		{Case: "worker", Finished: true, Makespan: 6, FaultAt: 2, Victims: []string{"n1"}},
+		{Case: free, Finished: true, Makespan: 6, FaultAt: 2},
+		{Case: "third", Finished: true, Makespan: 7, FaultAt: 3, Victims: []string{"n1", "n2"}},
+		{Case: free, Makespan: 90, FaultAt: 3}, // did not finish
+	}
+	compare(results, 4)
+	for i, want := range []struct{ free, expected float64 }{{4, 4}, {5, 6}, {6, 6}, {6, 9}, {0, 0}} {
+		if r := results[i]; r.Free != want.free || r.Expected != want.expected {
+			t.Errorf("trial %d is compared with %.2f and %.2f, not %.2f and %.2f", i, r.Free, r.Expected, want.free, want.expected)
+		}
+	}
+}
+
+// TestMissed holds that every kind of target can be missed, and met.
+func TestMissed(t *testing.T) {
+	s := scenario{name: "worker", fault: killed, target: target{capacity: 1.15, over: 3, overCapacity: 3, noticed: 0.5}}
+	good := result{Case: "worker", Outcome: right, Makespan: 5, Free: 5, Expected: 5, Noticed: 0.1, Accepted: 0.1}
+	for says, spoil := range map[string]func(*result){
+		"":                         func(*result) {},
+		"it ended silent":          func(r *result) { r.Outcome = silent },
+		"it ended said":            func(r *result) { r.Outcome = said },
+		"2 finished results":       func(r *result) { r.Lost = 2 },
+		"ratio on the capacity":    func(r *result) { r.Expected = 4 },
+		"over the run without":     func(r *result) { r.Free = 1 },
+		"over the run on the":      func(r *result) { r.Expected = 1 },
+		"until it was noticed":     func(r *result) { r.Noticed = 2 },
+		"noticed: unknown in 1 of": func(r *result) { r.Noticed = never },
+		"accepted new work":        func(r *result) { r.Accepted = 2 },
+	} {
+		r := good
+		spoil(&r)
+		got := strings.Join(missed([]scenario{s}, []result{r}), "\n")
+		if (says == "") != (got == "") || !strings.Contains(got, says) {
+			t.Errorf("%q is missing in %q", says, got)
+		}
+	}
+}
+
+// TestTestimony holds how runs are counted.
+func TestTestimony(t *testing.T) {
+	w, err := newWorkload(t.TempDir(), "w", 3, 1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(w.runs, []byte("0\n1\n1\n1.\n2\n0.\n0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := w.testimony()
+	if want := (testimony{starts: 5, again: 2, redone: 1}); err != nil || got != want {
+		t.Errorf("%+v, %v, not %+v", got, err, want)
 	}
 }

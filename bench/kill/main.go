@@ -1,6 +1,6 @@
 // Command kill measures what a job pays when nodes die under it: it runs real
-// meshnode processes on loopback, kills or stops some of them in the middle of
-// a job, and compares the result with what a sequential run gives.
+// meshnode processes, kills, stops or cuts off some of them in the middle of a
+// job, and compares the result with what a sequential run gives.
 //
 // Enter it with: go run ./bench/kill --help
 //
@@ -17,6 +17,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -30,7 +31,10 @@ type options struct {
 	tasks   int
 	length  time.Duration
 	at      int
+	warmup  int
 	repeats int
+	net     string
+	check   bool
 	limit   time.Duration
 	bin     string
 	level   string
@@ -39,42 +43,51 @@ type options struct {
 	list    []scenario
 }
 
-const usage = `kill runs a job on a mesh of real meshnode processes on loopback, kills or
-stops some of them when a part of the tasks is done, and shows what that cost.
+const usage = `kill runs a job on a mesh of real meshnode processes, kills, stops or cuts off
+some of them when a part of the tasks is done, and shows what that cost.
 
-Each task reads one number, sleeps and prints its square; each start of a task
-is also written to a file that no node knows, so that nothing has to be believed
-about how often tasks ran. The result must equal the expected bytes.
+Each task reads one number, sleeps and prints its square; each start and end of a
+task is also written to a file that no node knows, so that nothing has to be
+believed about how often tasks ran. The result must equal the expected bytes.
 
 Usage:
   go run ./bench/kill [flags]
 
 Examples:
   go run ./bench/kill
-  go run ./bench/kill --cases worker,stop-submitter --repeats 5
-  go run ./bench/kill --nodes 20 --cases third --tasks 1000
-  go run ./bench/kill --cases steward0 --log-level debug --keep
+  go run ./bench/kill --cases worker,stop-submitter --warmup 1 --repeats 5
+  go run ./bench/kill --nodes 20 --cases third --tasks 1000 --length 1s --limit 10m
+  go build -o kill ./bench/kill && sudo ./kill --net namespaces --bin ./meshnode --cases partition
 
 Cases (none, the run without a fault, is always added):
 %s
-partition stands in for a cut of the network: processes that are stopped answer
-nothing, and go on where they were. Their side of a real cut would go on
-working; network namespaces are not used here. A stopped node's running tasks
-are processes of their own and finish, unheard.
+The cases at the end of that list need --net namespaces, Linux and root: each node
+then lives in a network namespace of its own, joined by virtual cards and a bridge
+that this program makes and removes. A stopped node's running tasks are processes
+of their own and finish, unheard.
+
+Every case stands between two trials without a fault, with which it is compared.
 
 Columns:
   finished  trials that ended final; right: those whose bytes were as expected
   makespan  from the commit until a node that stays says final; median (range)
-  ratio     of the medians, to the trials without a fault; over: the difference
-  extra     starts of tasks beyond one each; again: tasks started more than once
-  lost      how far the number of done tasks, as status shows it, ever fell: also
-            for a moment, when those that knew of the last ones stop answering
+  ratio     to the mean of the trials without a fault before and after; over: the
+            difference in seconds; on the capacity left: the ratio to what that
+            mean would be if what is left at the fault were done by the nodes
+            that the fault spares, from then on
+  lost      finished results lost: how far the number of done tasks, as status
+            shows it, ever fell, if as many were run again (see redone)
+  extra     starts of tasks beyond one each; again: tasks started more than once;
+            redone: those started after a run of them had ended
   next      from the fault until status counts one more task done
   pause     longest time after the fault in which no task was counted
   noticed   until the observer no longer believes all victims alive
-  accepted  until a surviving node has committed a new job, submitted at once
+  accepted  until every node that is spared has committed a new job, all submitted
+            at once
+  ended     said: not final, but its status says why; silent: without a word
 
-The exit status is 1 if any trial did not finish or gave a wrong result.
+The exit status is 1 if any trial was wrong or silent, or did not finish where it
+must, and with --check also if a figure misses its target.
 
 Flags:
 `
@@ -96,17 +109,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	results, err := measure(ctx, o, stderr)
+	misses := missed(o.list, results)
 	if o.json {
 		e := json.NewEncoder(stdout)
 		e.SetIndent("", "  ")
-		err = errors.Join(err, e.Encode(report{o.tasks, o.length.String(), o.nodes, o.slots, o.at, results}))
+		err = errors.Join(err, e.Encode(report{o.tasks, o.length.String(), o.nodes, o.slots, o.at, o.net, runtime.NumCPU(), results, misses}))
 	} else {
-		err = errors.Join(err, printReport(stdout, o, results))
+		err = errors.Join(err, printReport(stdout, o, results), printMissed(stdout, misses))
 	}
 	for _, r := range results {
-		if !r.Finished || !r.Right {
-			err = errors.Join(err, fmt.Errorf("%s, run %d: finished %v, right %v: %s", r.Case, r.Run, r.Finished, r.Right, r.Problem))
+		if !acceptable(o.list, r) {
+			err = errors.Join(err, fmt.Errorf("%s, run %d: %s: %s", r.Case, r.Run, r.Outcome, r.Problem))
 		}
+	}
+	if o.check && len(misses) > 0 {
+		err = errors.Join(err, fmt.Errorf("%d targets were missed", len(misses)))
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "kill:", err)
@@ -123,7 +140,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.Usage = func() {
 		var cases strings.Builder
 		for _, s := range scenarios() {
-			fmt.Fprintf(&cases, "  %-15s %s\n", s.name, s.what)
+			fmt.Fprintf(&cases, "  %-14s  %s\n", s.name, s.what)
 		}
 		fmt.Fprintf(stderr, usage, cases.String())
 		f.PrintDefaults()
@@ -134,7 +151,10 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.IntVar(&o.tasks, "tasks", 400, "tasks of the job")
 	f.DurationVar(&o.length, "length", 50*time.Millisecond, "how long a task sleeps")
 	f.IntVar(&o.at, "at", 40, "`percent` of the tasks done when the fault comes")
+	f.IntVar(&o.warmup, "warmup", 0, "trials without a fault that are not counted, at first")
 	f.IntVar(&o.repeats, "repeats", 1, "trials of each case, in turn")
+	f.StringVar(&o.net, "net", onLoopback, "`network` of the nodes: "+onLoopback+", or "+inNamespaces+" (needs Linux and root)")
+	f.BoolVar(&o.check, "check", false, "end with status 1 if a figure misses its target")
 	f.DurationVar(&o.limit, "limit", 90*time.Second, "how long a job may take")
 	f.StringVar(&o.bin, "bin", "", "meshnode `binary` to use (built from this tree)")
 	f.StringVar(&o.level, "log-level", "warn", "`level` of the nodes' logs")
@@ -143,7 +163,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	return o, o.check(f.Args())
+	return o, o.validate(f.Args())
 }
 
 // Bounds of what a run may ask of a machine.
@@ -153,8 +173,8 @@ const (
 	maxRepeats = 100
 )
 
-// check refuses what cannot be run, and finds the cases.
-func (o *options) check(rest []string) error {
+// validate refuses what cannot be run, and finds the cases.
+func (o *options) validate(rest []string) error {
 	switch {
 	case len(rest) > 0:
 		return fmt.Errorf("takes flags only, not %q; see --help", rest[0])
@@ -168,10 +188,16 @@ func (o *options) check(rest []string) error {
 		return fmt.Errorf("--at takes 1 to 90 percent, not %d", o.at)
 	case o.repeats < 1 || o.repeats > maxRepeats:
 		return fmt.Errorf("--repeats takes 1 to %d, not %d", maxRepeats, o.repeats)
+	case o.warmup < 0 || o.warmup > maxRepeats:
+		return fmt.Errorf("--warmup takes 0 to %d, not %d", maxRepeats, o.warmup)
+	case o.net != onLoopback && o.net != inNamespaces:
+		return fmt.Errorf("--net takes %s or %s, not %q", onLoopback, inNamespaces, o.net)
 	}
 	var err error
-	o.list, err = choose(o.cases, o.nodes)
-	return err
+	if o.list, err = choose(o.cases, o.nodes, o.net); err != nil || o.net == onLoopback {
+		return err
+	}
+	return mayNamespace()
 }
 
 // measure runs every case, in turn, as often as asked.
@@ -190,16 +216,51 @@ func measure(ctx context.Context, o options, stderr io.Writer) ([]result, error)
 			return nil, err
 		}
 	}
+	return series(ctx, o, dir, stderr)
+}
+
+// series runs the trials: each case between two without a fault.
+func series(ctx context.Context, o options, dir string, stderr io.Writer) ([]result, error) {
 	var results []result
-	for i := range o.repeats {
-		for _, s := range o.list {
-			r := runTrial(ctx, o, s, dir, i+1)
-			if ctx.Err() != nil {
-				return results, errors.New("interrupted")
-			}
-			fmt.Fprintln(stderr, r.line())
-			results = append(results, r)
+	trial := func(s scenario, run int) error {
+		r := runTrial(ctx, o, s, dir, run)
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+		fmt.Fprintln(stderr, r.line())
+		results = append(results, r)
+		return nil
+	}
+	none, quiet := o.list[0], 0
+	for range o.warmup {
+		quiet++
+		if err := trial(none, quiet); err != nil {
+			return nil, err
 		}
 	}
+	results = nil
+	for i := range o.repeats {
+		for _, s := range o.list {
+			if s.fault == nothing && i > 0 && len(o.list) > 1 {
+				continue // the trial that ended the round before stands for it
+			}
+			run := i + 1
+			if s.fault == nothing {
+				quiet++
+				run = quiet
+			}
+			if err := trial(s, run); err != nil {
+				return results, err
+			}
+			if s.fault == nothing {
+				continue
+			}
+			quiet++
+			if err := trial(none, quiet); err != nil {
+				return results, err
+			}
+		}
+	}
+	compare(results, o.nodes)
 	return results, nil
 }

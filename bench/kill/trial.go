@@ -29,9 +29,10 @@ type trial struct {
 	observer *member // that stays
 	blows    [][]int
 	struck   time.Time // when the first blow fell; zero before
-	resumed  bool
+	relieved []int     // who was under the fault when it was ended
 	began    time.Time // of the job
 	progress progress
+	asked    error // what came of the last question for the status
 	accepted chan probed
 	res      result
 }
@@ -46,6 +47,9 @@ type progress struct {
 func runTrial(ctx context.Context, o options, s scenario, dir string, run int) result {
 	t := &trial{options: o, scenario: s, accepted: make(chan probed, 1)}
 	t.res = result{Case: s.name, Run: run, Next: never, Noticed: never, Accepted: never}
+	if s.early > 0 {
+		t.at = s.early
+	}
 	dir = filepath.Join(dir, fmt.Sprintf("%s-%d", s.name, run))
 	if err := t.run(ctx, dir); err != nil {
 		t.problem(err)
@@ -72,7 +76,11 @@ func (t *trial) run(ctx context.Context, dir string) error {
 	began := time.Now()
 	var err error
 	t.fleet, err = startFleet(ctx, t.options, dir)
-	defer t.fleet.end()
+	defer func() {
+		if err := t.fleet.end(); err != nil {
+			t.problem(err)
+		}
+	}()
 	if err != nil {
 		return err
 	}
@@ -86,9 +94,12 @@ func (t *trial) run(ctx context.Context, dir string) error {
 		return err
 	}
 	if err := t.watch(ctx); err != nil {
+		t.res.Outcome = t.outcome()
 		return errors.Join(err, t.testify())
 	}
-	return t.settle(ctx, dir)
+	err = t.settle(ctx, dir)
+	t.res.Outcome = t.outcome()
+	return err
 }
 
 // submit submits the job at the last node, and chooses an observer that no case
@@ -122,6 +133,7 @@ func (t *trial) watch(ctx context.Context) error {
 	for {
 		st, err := t.status(ctx)
 		now := time.Now()
+		t.asked = err
 		if err != nil {
 			t.res.Unanswered++
 		} else {
@@ -158,7 +170,7 @@ func (t *trial) status(ctx context.Context) (node.JobStatus, error) {
 // count follows the number of done tasks.
 func (t *trial) count(st node.JobStatus, now time.Time) {
 	p := &t.progress
-	t.res.Lost = max(t.res.Lost, p.peak-st.Done)
+	t.res.Fell = max(t.res.Fell, p.peak-st.Done)
 	if st.Done <= p.peak {
 		return
 	}
@@ -171,28 +183,30 @@ func (t *trial) count(st node.JobStatus, now time.Time) {
 	p.peak, p.at = st.Done, now
 }
 
-// act strikes when it is time to, resumes, and looks whether the fault was
+// act strikes when it is time to, ends the fault, and looks whether it was
 // noticed.
 func (t *trial) act(ctx context.Context, st node.JobStatus, now time.Time) error {
-	if st.State.Ended() {
+	switch {
+	case st.State.Ended():
 		return nil
-	}
-	if t.struck.IsZero() && st.Done*100 >= t.at*st.Total {
+	case t.struck.IsZero():
+		if st.Done*100 < t.at*st.Total {
+			return nil
+		}
 		return t.first(ctx, st)
-	}
-	if t.struck.IsZero() {
-		return nil
-	}
-	if len(t.blows) > 0 && t.replaced(st) {
-		blow := t.blows[0]
-		t.blows = t.blows[1:]
-		return t.strike(blow)
-	}
-	if t.resume > 0 && !t.resumed && now.Sub(t.struck) >= t.resume {
-		return t.cont()
 	}
 	if t.res.Noticed == never {
 		t.notice(ctx)
+	}
+	if len(t.blows) > 0 {
+		ready, err := t.recovered(ctx, st)
+		if err != nil || !ready {
+			return err
+		}
+		return t.nextBlow()
+	}
+	if t.resume > 0 && t.relieved == nil && now.Sub(t.struck) >= t.resume {
+		return t.relieve()
 	}
 	return nil
 }
@@ -203,30 +217,31 @@ func (t *trial) first(ctx context.Context, st node.JobStatus) error {
 	t.res.FaultAt = seconds(time.Since(t.began))
 	t.res.DoneAt = st.Done
 	t.struck = time.Now()
-	if len(t.blows) == 0 {
-		if t.signal != 0 {
-			return errors.New("no node has the role that this case hits; use more --nodes")
-		}
-		t.res.Noticed = 0
-	} else {
-		blow := t.blows[0]
-		t.blows = t.blows[1:]
-		if err := t.strike(blow); err != nil {
+	switch {
+	case len(t.blows) > 0:
+		if err := t.nextBlow(); err != nil {
 			return err
 		}
+	case t.fault != nothing:
+		return errors.New("no node has the role that this case hits; use more --nodes")
+	default:
+		t.res.Noticed = 0
 	}
-	go t.probe(ctx)
+	// Those that a later blow will hit are left out: their clients end with them.
+	go t.probe(ctx, slices.DeleteFunc(t.fleet.spared(), func(m *member) bool { return slices.Contains(slices.Concat(t.blows...), m.index) }))
 	return nil
 }
 
-func (t *trial) strike(blow []int) error {
+func (t *trial) nextBlow() error {
+	blow := t.blows[0]
+	t.blows = t.blows[1:]
 	if slices.Contains(blow, t.observer.index) {
 		return errors.New("this case hits the observer; use more --nodes")
 	}
 	for _, i := range blow {
 		t.res.Victims = append(t.res.Victims, t.describe(i))
 	}
-	return t.fleet.strike(blow, t.signal)
+	return t.fleet.strike(blow, t.fault)
 }
 
 // describe names a node by what it does in the job.
@@ -305,9 +320,25 @@ func (t *trial) settle(ctx context.Context, dir string) error {
 	return errors.Join(err, t.comeBack(ctx), t.testify())
 }
 
+// outcome says in a word how the trial ended. A job that is lost has said so
+// when its status names a reason, or nobody knows it any more.
+func (t *trial) outcome() string {
+	st := t.res.End
+	switch {
+	case t.res.Right:
+		return right
+	case t.res.Finished:
+		return wrong
+	case st.State.Ended() && st.Error != "", !st.State.Ended() && st.Waiting != "", t.asked != nil && st.Job.Defined():
+		return said
+	}
+	return silent
+}
+
 // testify counts what the tasks themselves wrote.
 func (t *trial) testify() error {
-	all, again, err := t.work.started()
-	t.res.Extra, t.res.Again = all-t.tasks, again
+	seen, err := t.work.testimony()
+	t.res.Extra, t.res.Again, t.res.Redone = seen.starts-t.tasks, seen.again, seen.redone
+	t.res.Lost = min(t.res.Fell, t.res.Redone)
 	return err
 }

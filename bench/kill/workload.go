@@ -17,14 +17,17 @@ const lineBytes = 16
 
 // workload is a job whose tasks are known.
 type workload struct {
-	spec   node.JobSpec
-	starts string // file with the number of each task that was started
-	want   []byte
+	spec node.JobSpec
+	runs string // file with the number of each task that was started, and again with endMark when it had slept
+	want []byte
 }
+
+// endMark follows the number of a task that has ended.
+const endMark = '.'
 
 // newWorkload writes the input and knows the result.
 func newWorkload(dir, name string, tasks int, length time.Duration, copies int) (*workload, error) {
-	w := &workload{starts: filepath.Join(dir, name+".starts")}
+	w := &workload{runs: filepath.Join(dir, name+".runs")}
 	var input, want bytes.Buffer
 	for k := range tasks {
 		fmt.Fprintf(&input, "%-*d\n", lineBytes-1, k)
@@ -35,11 +38,11 @@ func newWorkload(dir, name string, tasks int, length time.Duration, copies int) 
 	if err := os.WriteFile(path, input.Bytes(), 0o600); err != nil {
 		return nil, fmt.Errorf("writing the input: %w", err)
 	}
-	if err := os.WriteFile(w.starts, nil, 0o600); err != nil {
-		return nil, fmt.Errorf("making the file of starts: %w", err)
+	if err := os.WriteFile(w.runs, nil, 0o600); err != nil {
+		return nil, fmt.Errorf("making the file of runs: %w", err)
 	}
 	// One short append is atomic, so concurrent tasks do not mix.
-	command := fmt.Sprintf(`while read k; do echo $k >>'%s'; sleep %.3f; echo $k $((k*k)); done`, w.starts, length.Seconds())
+	command := fmt.Sprintf(`while read k; do echo $k >>'%[1]s'; sleep %.3[2]f; echo $k $((k*k)); echo $k%[3]c >>'%[1]s'; done`, w.runs, length.Seconds(), endMark)
 	w.spec = node.JobSpec{
 		Name: name, Map: node.ProgramSpec{Kind: protocol.Exec, Command: command},
 		Inputs: []string{path}, Split: lineBytes, Copies: copies, Strict: true,
@@ -47,23 +50,41 @@ func newWorkload(dir, name string, tasks int, length time.Duration, copies int) 
 	return w, nil
 }
 
-// started returns how many tasks were started in all, and how many of the tasks
-// more than once.
-func (w *workload) started() (all, again int, err error) {
-	b, err := os.ReadFile(w.starts)
+// testimony is what the tasks themselves wrote.
+type testimony struct {
+	starts int // in all
+	again  int // tasks that were started more than once
+	redone int // tasks that were started after a run of them had ended
+}
+
+// testimony counts the runs of tasks. Lines stand in the order of time.
+func (w *workload) testimony() (testimony, error) {
+	b, err := os.ReadFile(w.runs)
 	if err != nil {
-		return 0, 0, fmt.Errorf("reading the starts: %w", err)
+		return testimony{}, fmt.Errorf("reading the runs: %w", err)
 	}
-	times := map[int]int{}
+	var t testimony
+	times, ended, redone := map[int]int{}, map[int]bool{}, map[int]bool{}
 	for _, field := range bytes.Fields(b) {
-		k, err := strconv.Atoi(string(field))
+		number, isEnd := bytes.CutSuffix(field, []byte{endMark})
+		k, err := strconv.Atoi(string(number))
 		if err != nil {
-			return 0, 0, fmt.Errorf("reading the starts: %w", err)
+			return testimony{}, fmt.Errorf("reading the runs: %w", err)
 		}
-		all++
+		if isEnd {
+			ended[k] = true
+			continue
+		}
+		t.starts++
 		if times[k]++; times[k] == 2 {
-			again++
+			t.again++
+		}
+		redone[k] = redone[k] || ended[k]
+	}
+	for _, yes := range redone {
+		if yes {
+			t.redone++
 		}
 	}
-	return all, again, nil
+	return t, nil
 }
