@@ -139,10 +139,23 @@ func TestCompare(t *testing.T) {
 		{Case: "third", Finished: true, Makespan: 7, FaultAt: 3, Victims: []string{"n1", "n2"}},
 		{Case: free, Makespan: 90, FaultAt: 3}, // did not finish
 	}
-	compare(results, 4)
+	compare(scenarios(), results, 4)
 	for i, want := range []struct{ free, expected float64 }{{4, 4}, {5, 6}, {6, 6}, {6, 9}, {0, 0}} {
 		if r := results[i]; r.Free != want.free || r.Expected != want.expected {
 			t.Errorf("trial %d is compared with %.2f and %.2f, not %.2f and %.2f", i, r.Free, r.Expected, want.free, want.expected)
+		}
+	}
+}
+
+// TestCapacityLeft holds how long work takes with nodes away.
+func TestCapacityLeft(t *testing.T) {
+	for _, c := range []struct {
+		work        float64
+		nodes, gone int
+		away, want  float64
+	}{{6, 4, 0, 15, 6}, {6, 4, 1, 15, 8}, {6, 4, 1, 4, 7}, {6, 4, 1, 0, 6}, {6, 4, 4, 15, 6}, {-1, 4, 1, 15, -1}} {
+		if got := capacityLeft(c.work, c.nodes, c.gone, c.away); got != c.want {
+			t.Errorf("%+v: %.2f", c, got)
 		}
 	}
 }

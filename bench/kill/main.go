@@ -261,6 +261,6 @@ func series(ctx context.Context, o options, dir string, stderr io.Writer) ([]res
 			}
 		}
 	}
-	compare(results, o.nodes)
+	compare(o.list, results, o.nodes)
 	return results, nil
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
+	"time"
 )
 
 // target is what the median of a case's trials may cost. A zero field is no
@@ -26,17 +28,37 @@ const (
 
 // compare gives each trial with a fault its terms of comparison: the trials
 // without one that come before and after it.
-func compare(results []result, nodes int) {
+func compare(list []scenario, results []result, nodes int) {
 	for i := range results {
 		r := &results[i]
 		if r.Free = around(results, i); r.Free <= 0 || r.FaultAt <= 0 {
 			continue
 		}
-		r.Expected = r.Free
-		if left := nodes - len(r.Victims); left > 0 && r.FaultAt < r.Free {
-			r.Expected = r.FaultAt + (r.Free-r.FaultAt)*float64(nodes)/float64(left)
+		away := time.Duration(math.MaxInt64)
+		for _, s := range list {
+			switch {
+			case s.name == r.Case && s.restart:
+				away = 0 // one at a time, and not for long
+			case s.name == r.Case && s.resume > 0:
+				away = s.resume
+			}
 		}
+		r.Expected = r.FaultAt + capacityLeft(r.Free-r.FaultAt, nodes, len(r.Victims), away.Seconds())
 	}
+}
+
+// capacityLeft is how many seconds all nodes' work of so many seconds takes,
+// when some of them are away that long.
+func capacityLeft(work float64, nodes, gone int, away float64) float64 {
+	left := nodes - gone
+	if work <= 0 || left <= 0 {
+		return work
+	}
+	slowed := work * float64(nodes) / float64(left)
+	if slowed <= away {
+		return slowed
+	}
+	return away + work - away*float64(left)/float64(nodes)
 }
 
 // around is the mean makespan of the trials without a fault next to trial i, or
