@@ -87,6 +87,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	results, err := measure(ctx, o, stderr)
+	if len(results) == 0 {
+		fmt.Fprintln(stderr, "assign:", err)
+		return 1
+	}
 	misses := missed(o.list, results)
 	if o.json {
 		e := json.NewEncoder(stdout)

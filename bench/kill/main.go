@@ -109,6 +109,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	results, err := measure(ctx, o, stderr)
+	if len(results) == 0 {
+		fmt.Fprintln(stderr, "kill:", err)
+		return 1
+	}
 	misses := missed(o.list, results)
 	if o.json {
 		e := json.NewEncoder(stdout)

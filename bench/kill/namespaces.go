@@ -41,6 +41,11 @@ func mayNamespace() error {
 	if _, err := exec.LookPath("ip"); err != nil {
 		return fmt.Errorf("--net %s needs the program ip; install iproute2: %w", inNamespaces, err)
 	}
+	// A container's root may lack the right, and a kernel the virtual cards.
+	n := &namespaces{prefix: newPrefix(), nodes: 1}
+	if err := errors.Join(n.make(), n.remove()); err != nil {
+		return fmt.Errorf("--net %s cannot be had here, leave it out to stay on loopback: %w", inNamespaces, err)
+	}
 	return nil
 }
 
