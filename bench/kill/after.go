@@ -138,11 +138,11 @@ func (t *trial) allAlive(ctx context.Context) bool {
 // comeBack ends the fault, where the case says that it ends, and holds that
 // each node that was away learns how the job ended.
 func (t *trial) comeBack(ctx context.Context) error {
-	if t.resume > 0 && !t.struck.IsZero() && t.relieved == nil {
+	if t.heals && !t.struck.IsZero() && t.relieved == nil {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(t.resume - time.Since(t.struck)):
+		case <-time.After(t.away - time.Since(t.struck)):
 		}
 		if err := t.relieve(); err != nil {
 			return err

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/meshnode/meshnode/protocol"
 )
@@ -34,10 +33,10 @@ type scenario struct {
 	copies     int // of the job; 0 is the default
 	nodes      int // that it needs at least
 	fault      fault
-	resume     time.Duration // after which the fault ends; 0: never
-	restart    bool          // killed nodes are started again before the next blow
-	early      int           // percent of the tasks done at the first blow; 0: as --at says
-	mayLose    bool          // so many are hit that the job may be lost, if it says so
+	heals      bool // the fault ends, after as long as --away says
+	restart    bool // killed nodes are started again before the next blow
+	early      int  // percent of the tasks done at the first blow; 0: as --at says
+	mayLose    bool // so many are hit that the job may be lost, if it says so
 	target     target
 	// victims picks whom to hit, one slice per blow. Blows after the first wait
 	// until the job has other stewards again.
@@ -55,8 +54,7 @@ type roles struct {
 // Parts of a mesh that are hit at once.
 const (
 	thirtyPercent = 30
-	manyCopies    = 7 // more than 30 % of 20 nodes
-	cutFor        = 15 * time.Second
+	manyCopies    = 7  // more than 30 % of 20 nodes
 	earlyAt       = 10 // percent: leaves time for two blows with recovery between
 )
 
@@ -82,8 +80,8 @@ func scenarios() []scenario {
 			fault: killed, mayLose: true, victims: everySteward},
 		scenario{name: "third", what: fmt.Sprintf("SIGKILL of %d %% of the nodes at once, submitter and stewards among them; %d copies", thirtyPercent, manyCopies),
 			fault: killed, victims: thirtyAtOnce, copies: manyCopies, nodes: 10, target: target{overCapacity: killCost, noticed: killNoticed}},
-		scenario{name: "pause", what: fmt.Sprintf("SIGSTOP of a third of the nodes, SIGCONT after %s; %d copies", cutFor, manyCopies),
-			fault: stopped, victims: aThird, copies: manyCopies, nodes: 8, resume: cutFor, target: target{overCapacity: hangCost, noticed: hangNoticed}})
+		scenario{name: "pause", what: fmt.Sprintf("SIGSTOP of a third of the nodes, and SIGCONT after --away; %d copies", manyCopies),
+			fault: stopped, victims: aThird, copies: manyCopies, nodes: 8, heals: true, target: target{overCapacity: hangCost, noticed: hangNoticed}})
 	return append(all, cuts()...)
 }
 
@@ -91,11 +89,11 @@ func scenarios() []scenario {
 func cuts() []scenario {
 	hang := target{over: hangCost, noticed: hangNoticed}
 	return []scenario{
-		{name: "cut-submitter", what: fmt.Sprintf("the submitter's link is down for %s", cutFor), fault: cutOff, resume: cutFor, victims: theSubmitter, target: hang},
-		{name: "cut-steward0", what: "the same of the steward of rank 0", fault: cutOff, resume: cutFor, victims: steward(0), target: hang},
-		{name: "one-way", what: fmt.Sprintf("the steward of rank 0 hears, but is not heard, for %s", cutFor), fault: muted, resume: cutFor, victims: steward(0), target: hang},
-		{name: "partition", what: fmt.Sprintf("a third of the nodes is apart from the others for %s; both sides go on; %d copies", cutFor, manyCopies),
-			fault: parted, victims: aThird, copies: manyCopies, nodes: 8, resume: cutFor, target: target{overCapacity: hangCost, noticed: hangNoticed}},
+		{name: "cut-submitter", what: "the submitter's link is down for --away", fault: cutOff, heals: true, victims: theSubmitter, target: hang},
+		{name: "cut-steward0", what: "the same of the steward of rank 0", fault: cutOff, heals: true, victims: steward(0), target: hang},
+		{name: "one-way", what: "the steward of rank 0 hears, but is not heard, for --away", fault: muted, heals: true, victims: steward(0), target: hang},
+		{name: "partition", what: fmt.Sprintf("a third of the nodes is apart from the others for --away; both sides go on; %d copies", manyCopies),
+			fault: parted, victims: aThird, copies: manyCopies, nodes: 8, heals: true, target: target{overCapacity: hangCost, noticed: hangNoticed}},
 	}
 }
 

@@ -6,40 +6,52 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
-// TestSmoke runs two cases with real processes, small.
+// TestSmoke runs small trials with real processes, and cuts a link where that
+// can be done.
 func TestSmoke(t *testing.T) {
-	smoke(t, []string{"none", "steward0", "none", "stop-submitter", "none"}, "--cases", "steward0,stop-submitter")
+	bin := os.Getenv("MESHNODE_BIN")
+	if bin == "" {
+		var err error
+		if bin, err = build(t.Context(), t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("loopback", func(t *testing.T) {
+		smoke(t, bin, []string{"none", "steward0", "none", "stop-submitter", "none"}, "--cases", "steward0,stop-submitter")
+	})
+	t.Run("namespaces", func(t *testing.T) {
+		if err := mayNamespace(); err != nil {
+			noNamespaces(t)
+			return
+		}
+		smoke(t, bin, []string{"none", "cut-steward0", "none"}, "--net", inNamespaces, "--cases", "cut-steward0", "--away", "3s")
+		left, err := ipOut("netns", "list")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains("\n"+string(left), "\nmk") {
+			t.Errorf("namespaces are left behind: %s", left)
+		}
+	})
 }
 
-// TestSmokeInNamespaces cuts links, where that can be done.
-func TestSmokeInNamespaces(t *testing.T) {
-	if err := mayNamespace(); err != nil {
-		var stdout, stderr bytes.Buffer
-		status := run(t.Context(), []string{"--net", inNamespaces}, &stdout, &stderr)
-		if status != 2 || !strings.Contains(stderr.String(), "leave") && !strings.Contains(stderr.String(), "install") {
-			t.Errorf("without the means, status %d, and says %q", status, stderr.String())
-		}
-		return
-	}
-	smoke(t, []string{"none", "cut-steward0", "none"}, "--net", inNamespaces, "--cases", "cut-steward0")
-	left, err := ipOut("netns", "list")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.HasPrefix(string(left), "mk") || strings.Contains(string(left), "\nmk") {
-		t.Errorf("namespaces are left behind: %s", left)
+// noNamespaces holds what is said where there can be none.
+func noNamespaces(t *testing.T) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	status := run(t.Context(), []string{"--net", inNamespaces}, &stdout, &stderr)
+	if said := stderr.String(); status != 2 || !strings.Contains(said, "leave") && !strings.Contains(said, "install") {
+		t.Errorf("status %d, and says %q", status, said)
 	}
 }
 
 // smoke runs small trials and holds that they are these, and ended well.
-func smoke(t *testing.T, cases []string, more ...string) {
+func smoke(t *testing.T, bin string, cases []string, more ...string) {
 	t.Helper()
-	args := append([]string{"--nodes", "5", "--tasks", "60", "--limit", "60s", "--json"}, more...)
-	if bin := os.Getenv("MESHNODE_BIN"); bin != "" {
-		args = append(args, "--bin", bin)
-	}
+	args := append([]string{"--bin", bin, "--nodes", "5", "--tasks", "60", "--limit", "60s", "--json"}, more...)
 	var stdout, stderr bytes.Buffer
 	status := run(t.Context(), args, &stdout, &stderr)
 	t.Log(stderr.String())
@@ -139,7 +151,7 @@ func TestCompare(t *testing.T) {
 		{Case: "third", Finished: true, Makespan: 7, FaultAt: 3, Victims: []string{"n1", "n2"}},
 		{Case: free, Makespan: 90, FaultAt: 3}, // did not finish
 	}
-	compare(scenarios(), results, 4)
+	compare(options{list: scenarios(), nodes: 4, away: 15 * time.Second}, results)
 	for i, want := range []struct{ free, expected float64 }{{4, 4}, {5, 6}, {6, 6}, {6, 9}, {0, 0}} {
 		if r := results[i]; r.Free != want.free || r.Expected != want.expected {
 			t.Errorf("trial %d is compared with %.2f and %.2f, not %.2f and %.2f", i, r.Free, r.Expected, want.free, want.expected)

@@ -36,6 +36,7 @@ type options struct {
 	net     string
 	check   bool
 	limit   time.Duration
+	away    time.Duration
 	bin     string
 	level   string
 	keep    bool
@@ -160,6 +161,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.net, "net", onLoopback, "`network` of the nodes: "+onLoopback+", or "+inNamespaces+" (needs Linux and root)")
 	f.BoolVar(&o.check, "check", false, "end with status 1 if a figure misses its target")
 	f.DurationVar(&o.limit, "limit", 90*time.Second, "how long a job may take")
+	f.DurationVar(&o.away, "away", 15*time.Second, "how long a fault that ends lasts")
 	f.StringVar(&o.bin, "bin", "", "meshnode `binary` to use (built from this tree)")
 	f.StringVar(&o.level, "log-level", "warn", "`level` of the nodes' logs")
 	f.BoolVar(&o.keep, "keep", false, "keep the nodes' folders and logs, and say where they are")
@@ -186,8 +188,8 @@ func (o *options) validate(rest []string) error {
 		return fmt.Errorf("--nodes takes 5, so that three stewards, a worker and an observer differ, to %d, not %d", maxNodes, o.nodes)
 	case o.tasks < 10 || o.tasks > maxTasks:
 		return fmt.Errorf("--tasks takes 10 to %d, not %d", maxTasks, o.tasks)
-	case o.slots < 1 || o.length <= 0 || o.limit <= 0:
-		return errors.New("--slots, --length and --limit take values above zero")
+	case o.slots < 1 || o.length <= 0 || o.limit <= 0 || o.away <= 0:
+		return errors.New("--slots, --length, --limit and --away take values above zero")
 	case o.at < 1 || o.at > 90:
 		return fmt.Errorf("--at takes 1 to 90 percent, not %d", o.at)
 	case o.repeats < 1 || o.repeats > maxRepeats:
@@ -265,6 +267,6 @@ func series(ctx context.Context, o options, dir string, stderr io.Writer) ([]res
 			}
 		}
 	}
-	compare(o.list, results, o.nodes)
+	compare(o, results)
 	return results, nil
 }

@@ -28,22 +28,22 @@ const (
 
 // compare gives each trial with a fault its terms of comparison: the trials
 // without one that come before and after it.
-func compare(list []scenario, results []result, nodes int) {
+func compare(o options, results []result) {
 	for i := range results {
 		r := &results[i]
 		if r.Free = around(results, i); r.Free <= 0 || r.FaultAt <= 0 {
 			continue
 		}
 		away := time.Duration(math.MaxInt64)
-		for _, s := range list {
+		for _, s := range o.list {
 			switch {
 			case s.name == r.Case && s.restart:
 				away = 0 // one at a time, and not for long
-			case s.name == r.Case && s.resume > 0:
-				away = s.resume
+			case s.name == r.Case && s.heals:
+				away = o.away
 			}
 		}
-		r.Expected = r.FaultAt + capacityLeft(r.Free-r.FaultAt, nodes, len(r.Victims), away.Seconds())
+		r.Expected = r.FaultAt + capacityLeft(r.Free-r.FaultAt, o.nodes, len(r.Victims), away.Seconds())
 	}
 }
 

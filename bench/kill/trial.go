@@ -88,7 +88,7 @@ func (t *trial) run(ctx context.Context, dir string) error {
 	if t.work, err = newWorkload(dir, "kill", t.tasks, t.length, t.copies); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, t.limit+cutFor, fmt.Errorf("the job was not done within %s", t.limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, t.limit+t.away, fmt.Errorf("the job was not done within %s", t.limit))
 	defer cancel()
 	if err := t.submit(ctx); err != nil {
 		return err
@@ -205,7 +205,7 @@ func (t *trial) act(ctx context.Context, st node.JobStatus, now time.Time) error
 		}
 		return t.nextBlow()
 	}
-	if t.resume > 0 && t.relieved == nil && now.Sub(t.struck) >= t.resume {
+	if t.heals && t.relieved == nil && now.Sub(t.struck) >= t.away {
 		return t.relieve()
 	}
 	return nil
