@@ -78,12 +78,16 @@ func jobStatus(s protocol.JobState) JobStatus {
 		Job: s.Job, Name: s.Name, State: s.State, Total: s.Total, Done: s.Done, Running: s.Running, Queued: s.Queued,
 		Executions: s.Executions, Root: s.Root, Stewards: s.Stewards, Workers: s.Workers, Error: s.Error,
 		Submitter: s.Submitter, Copies: s.Copies, InputBytes: s.Bytes, BytesDone: s.BytesDone, Parts: s.Parts, Waiting: s.Waiting,
+		Policy: s.Policy.WithDefaults(), Shards: max(1, s.Shards), Ambiguous: s.Ambiguous, Distrusted: s.Distrusted,
 	}
 	if !s.Started.IsZero() {
 		out.Started = &s.Started
 	}
 	if !s.Finished.IsZero() {
 		out.Finished = &s.Finished
+	}
+	if !s.RunUntil.IsZero() {
+		out.RunUntil = &s.RunUntil
 	}
 	if out.Stewards == nil {
 		out.Stewards = []peer.ID{}

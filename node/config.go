@@ -11,12 +11,15 @@ import (
 	"runtime"
 
 	"github.com/meshnode/meshnode/internal/guest"
+	"github.com/meshnode/meshnode/protocol"
 )
 
 // Errors that callers may want to tell apart.
 var (
 	// ErrUnknownJob: no live member that could be asked knows the job.
 	ErrUnknownJob = errors.New("unknown job")
+	// ErrUnknownTask: the job has no such task.
+	ErrUnknownTask = errors.New("unknown task")
 	// ErrNotFound: no live member holds a block that is needed.
 	ErrNotFound = errors.New("not found on any live node")
 	// ErrNotFinished: the job has no result yet.
@@ -56,7 +59,8 @@ type Config struct {
 }
 
 // Func is a Go function that runs as a program: a split on in, records on out.
-// Its log is log. A non-nil error fails the task.
+// Its log is log. A non-nil error fails the task. Getenv tells it what its job
+// sets, and for which task it runs.
 type Func func(ctx context.Context, in io.Reader, out, log io.Writer) error
 
 func (c Config) withDefaults() Config {
@@ -92,6 +96,15 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: %d slots, 1 to %d", ErrInput, c.Slots, maxSlots)
 	case len(c.Name) > 64:
 		return fmt.Errorf("%w: the name has %d bytes, at most 64", ErrInput, len(c.Name))
+	case c.Memory < 0:
+		return fmt.Errorf("%w: tasks cannot be promised %d bytes of memory", ErrInput, c.Memory)
+	case len(c.Labels) > protocol.MaxLabels:
+		return fmt.Errorf("%w: %d labels, at most %d", ErrInput, len(c.Labels), protocol.MaxLabels)
+	}
+	for _, l := range c.Labels {
+		if err := CheckLabel(l); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -25,6 +25,9 @@ func (s JobStatus) MarshalJSON() ([]byte, error) {
 	if out.Stewards == nil {
 		out.Stewards = []peer.ID{}
 	}
+	if out.Distrusted == nil {
+		out.Distrusted = []peer.ID{}
+	}
 	for id, tasks := range s.Workers {
 		out.Workers[id.String()] = tasks
 	}
@@ -43,6 +46,9 @@ func (s *JobStatus) UnmarshalJSON(b []byte) error {
 	}
 	if len(s.Stewards) == 0 {
 		s.Stewards = nil
+	}
+	if len(s.Distrusted) == 0 {
+		s.Distrusted = nil
 	}
 	if len(in.Workers) > 0 {
 		s.Workers = make(map[peer.ID]int, len(in.Workers))

@@ -256,6 +256,7 @@ func (n *Node) Peers() []Peer {
 		out = append(out, Peer{
 			ID: m.ID, Name: m.Name, State: PeerState(m.State), Self: m.Self, Addrs: m.Addrs, Slots: m.Slots,
 			Load: float64(m.Load.Running+m.Load.Queued) / float64(max(1, m.Slots)), Version: m.Version,
+			Labels: n.labelsOf(m.ID),
 		})
 	}
 	slices.SortFunc(out, func(a, b Peer) int {
@@ -270,6 +271,17 @@ func (n *Node) Peers() []Peer {
 		return strings.Compare(string(a.ID), string(b.ID))
 	})
 	return out
+}
+
+// labelsOf are the labels of a member, as far as it has said.
+func (n *Node) labelsOf(id peer.ID) []string {
+	if id == n.id {
+		return n.cfg.Labels
+	}
+	if known, ok := n.abilities.Load(id); ok {
+		return known.(ability).can.Labels
+	}
+	return nil
 }
 
 // Invite makes a token that admits one node to the mesh. It needs the admin

@@ -86,6 +86,9 @@ func (n *Node) submitOnce(ctx context.Context, id protocol.CID, doc []byte, m *p
 
 // manifest captures what a job spec names and describes the job.
 func (n *Node) manifest(ctx context.Context, spec JobSpec, progress Progress) (*protocol.Manifest, error) {
+	if err := spec.check(); err != nil {
+		return nil, err
+	}
 	files, err := n.captureFiles(ctx, spec.Files)
 	if err != nil {
 		return nil, err
@@ -125,23 +128,20 @@ func (n *Node) manifest(ctx context.Context, spec JobSpec, progress Progress) (*
 
 func (n *Node) describe(spec JobSpec, chain scheduler.Chain, inputs []protocol.CID, table protocol.CID) *protocol.Manifest {
 	now := time.Now()
+	until := now.Add(positive(spec.Expire, protocol.RunFor))
 	m := &protocol.Manifest{
 		Version: protocol.ManifestVersion, Nonce: make([]byte, 16), Name: spec.Name, Inputs: inputs, Splits: table,
-		Stages: scheduler.Stages(chain), Copies: spec.Copies, Mode: protocol.Strict,
+		Stages: scheduler.Stages(chain), Copies: spec.Copies, Mode: spec.mode(chain),
 		Limits: protocol.Limits{
-			Memory: positive(spec.Memory, defaultMemory), Log: positive(spec.LogLimit, defaultLog),
+			Memory: positive(spec.Memory, max(defaultMemory, spec.Require.Memory)), Log: positive(spec.LogLimit, defaultLog),
 			Output: positive(spec.Output, defaultOutput), Timeout: positive(spec.Timeout, defaultTimeout),
 		},
-		Created: now, RunUntil: now.Add(protocol.RunFor), KeepUntil: now.Add(protocol.RunFor + protocol.KeepFor),
+		Policy: spec.Policy, Require: spec.Require, Env: spec.Env,
+		Created: now, RunUntil: until, KeepUntil: until.Add(positive(spec.Keep, protocol.KeepFor)),
 	}
 	_, _ = rand.Read(m.Nonce) // never fails
 	if m.Copies == 0 {
 		m.Copies = protocol.DefaultCopies
-	}
-	for _, p := range []*protocol.Program{&chain.Map, chain.Reduce, chain.Combine} {
-		if p != nil && p.Kind != protocol.Wasm && !spec.Strict {
-			m.Mode = protocol.Provenance
-		}
 	}
 	return m
 }

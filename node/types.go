@@ -49,6 +49,7 @@ type Peer struct {
 	Slots   int       `json:"slots"`
 	Load    float64   `json:"load"` // running plus queued tasks over slots
 	Version string    `json:"version"`
+	Labels  []string  `json:"labels"` // that jobs may demand, as far as this node knows
 }
 
 // Added is what came of adding a file or folder.
@@ -82,13 +83,21 @@ type JobSpec struct {
 	Partitions int           `json:"partitions,omitempty"` // of the reduce; 1
 	Split      int64         `json:"split,omitempty"`      // bytes; 16 MiB
 	Timeout    time.Duration `json:"timeout,omitempty"`    // of one task; 1 h
-	Memory     int64         `json:"memory,omitempty"`     // bytes of one task; 1 GiB
+	Memory     int64         `json:"memory,omitempty"`     // bytes of one task; 1 GiB, or what Require asks for if that is more
 	LogLimit   int64         `json:"log_limit,omitempty"`  // bytes of one task's log kept; 1 MiB
 	Output     int64         `json:"output,omitempty"`     // bytes one task may print; 4 GiB
 	Copies     int           `json:"copies,omitempty"`     // replication factor; 3
-	// Strict declares that programs are deterministic. Wasm programs are; of
-	// the others only the submitter knows.
-	Strict bool `json:"strict,omitempty"`
+	// Mode says what two different results of one task mean. By default wasm
+	// programs are strict, since they are deterministic; of the others only the
+	// submitter knows.
+	Mode    protocol.Mode    `json:"mode,omitempty"`
+	Policy  protocol.Policy  `json:"policy,omitzero"`
+	Require protocol.Require `json:"require,omitzero"` // of the nodes that run its programs
+	// Env are environment variables of its programs, NAME=VALUE. Names that
+	// begin with MESHNODE_ are kept for what the mesh tells a task.
+	Env    []string      `json:"env,omitempty"`
+	Expire time.Duration `json:"expire,omitempty"` // how long it may run; 24 h
+	Keep   time.Duration `json:"keep,omitempty"`   // how long the result is kept after that; 7 days
 }
 
 // JobStatus is how far a job is.
@@ -114,6 +123,12 @@ type JobStatus struct {
 	BytesDone  int64   `json:"bytes_done"` // of the input, estimated
 	Parts      int     `json:"parts"`      // files that the root joins
 	Waiting    string  `json:"waiting"`    // why nothing runs, if that is so
+
+	Policy     protocol.Policy `json:"policy"`     // with its defaults spelt out
+	RunUntil   *time.Time      `json:"run_until"`  // when it is given up; null until it is known
+	Shards     int             `json:"shards"`     // groups of tasks that are looked after together
+	Ambiguous  bool            `json:"ambiguous"`  // a task gave different results; the lowest root counts
+	Distrusted []peer.ID       `json:"distrusted"` // outvoted: their results of this job do not count
 }
 
 // LogEntry is the log of one run of a task.

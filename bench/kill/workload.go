@@ -45,7 +45,7 @@ func newWorkload(dir, name string, tasks int, length time.Duration, copies int) 
 	command := fmt.Sprintf(`while read k; do echo $k >>'%[1]s'; sleep %.3[2]f; echo $k $((k*k)); echo $k%[3]c >>'%[1]s'; done`, w.runs, length.Seconds(), endMark)
 	w.spec = node.JobSpec{
 		Name: name, Map: node.ProgramSpec{Kind: protocol.Exec, Command: command},
-		Inputs: []string{path}, Split: lineBytes, Copies: copies, Strict: true,
+		Inputs: []string{path}, Split: lineBytes, Copies: copies, Mode: protocol.Strict,
 	}
 	return w, nil
 }

@@ -21,8 +21,6 @@ const (
 	// sampled, and firstSample when for the first time.
 	memoryEvery = 100 * time.Millisecond
 	firstSample = 20 * time.Millisecond
-	// defaultPath is for a node that was started without a PATH.
-	defaultPath = "/usr/local/bin:/usr/bin:/bin"
 )
 
 // command is one command that runs, with everything it starts.
@@ -102,13 +100,7 @@ func (s *server) startCommand(t *childTask) (*command, error) {
 	c.cmd = exec.Command("sh", "-c", t.spec.Command)
 	c.cmd.Dir = t.spec.Folder
 	c.cmd.SysProcAttr = dieWithThread()
-	path := os.Getenv("PATH")
-	if path == "" {
-		path = defaultPath
-	}
-	// The same language everywhere: sort and its like must give on every node
-	// what they give on the submitter's.
-	c.cmd.Env = []string{"PATH=" + path, "HOME=" + t.spec.Folder, "LANG=C.UTF-8"}
+	c.cmd.Env = commandEnv(t.spec)
 	theirs, err := c.pipes()
 	defer closeAll(theirs)
 	if err != nil {

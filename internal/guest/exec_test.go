@@ -22,6 +22,7 @@ func TestCommand(t *testing.T) {
 	for _, c := range []struct {
 		name, command, in, out string
 		limits                 Limits
+		env                    []string
 		kind                   protocol.FailKind
 		code                   int
 		log                    string
@@ -39,6 +40,8 @@ func TestCommand(t *testing.T) {
 		{name: "ignores signals", command: "trap '' TERM INT HUP; while :; do :; done", limits: Limits{Timeout: time.Second}, kind: protocol.FailTime},
 		{name: "prints without end", command: "yes", limits: Limits{Output: 1 << 20}, kind: protocol.FailOutput},
 		{name: "environment", command: "env | sed 's/=.*//' | grep -v -e '^PWD$' -e '^SHLVL$' -e '^_$' -e OLDPWD | LC_ALL=C sort", out: "HOME\nLANG\nPATH\n"},
+		{name: "more environment", command: `echo "$A,$B,$LANG,$MESHNODE_TASK"; [ -n "$PATH" ]`, env: []string{"A=1 2", "B=x=y", "LANG=C", "MESHNODE_TASK=0/3"}, out: "1 2,x=y,C,0/3\n"},
+		{name: "another home", command: `setsid sleep 1000 & echo $HOME`, env: []string{"HOME=/none"}, out: "/none\n"},
 		{name: "home is the folder", command: `[ "$HOME" = "$PWD" ] && ls -A && stat -c %a .`, out: "700\n"},
 		{name: "no descriptor leaks", command: "exec ls /proc/self/fd", out: "0\n1\n2\n3\n"},
 		{name: "leaves a process", command: "sleep 1000 & echo started", out: "started\n"},
@@ -47,7 +50,7 @@ func TestCommand(t *testing.T) {
 		{name: "after all that", command: "cat", in: "abc", out: "abc"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := runWith(t, p, Run{Program: Program{Kind: protocol.Exec, Command: c.command}, Limits: c.limits}, c.in)
+			r := runWith(t, p, Run{Program: Program{Kind: protocol.Exec, Command: c.command}, Limits: c.limits, Env: c.env}, c.in)
 			wantKind(t, r, c.kind)
 			if c.kind == "" && r.out != c.out {
 				t.Errorf("printed %.100q (%d bytes), want %.100q", r.out, len(r.out), c.out)
@@ -84,7 +87,7 @@ func processesOf(dir string) []string {
 	paths, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, path := range paths {
 		env, err := os.ReadFile(path)
-		if err == nil && bytes.Contains(env, []byte("HOME="+dir)) {
+		if err == nil && bytes.Contains(env, []byte("="+dir)) {
 			found = append(found, path)
 		}
 	}

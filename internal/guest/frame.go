@@ -37,7 +37,7 @@ const (
 const (
 	// helloVersion is the content of hello: Config.Executable may be a binary
 	// of another version.
-	helloVersion = "guest 1"
+	helloVersion = "guest 2"
 	headerSize   = 5
 	// chunkSize bounds the content of input, output and log frames: large
 	// enough that the cost of a frame does not show, small enough that a task
@@ -62,6 +62,7 @@ type taskSpec struct {
 	Memory  int64                `cbor:"5,keyasint"`
 	Seed    [32]byte             `cbor:"6,keyasint"`
 	Folder  string               `cbor:"7,keyasint"` // Exec: to be made, and removed at the end
+	Env     []string             `cbor:"8,keyasint"`
 }
 
 // taskResult is how a task ended. An empty Kind is success.

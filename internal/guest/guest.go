@@ -41,6 +41,7 @@ type Run struct {
 	Program Program
 	Limits  Limits
 	Seed    [32]byte  // of a wasm module's random source
+	Env     []string  // NAME=VALUE; of a command beside PATH, HOME and LANG, or in their place
 	In      io.Reader // standard input; nil is empty
 	Out     io.Writer // standard output; nil discards
 }

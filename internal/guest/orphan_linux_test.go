@@ -82,10 +82,12 @@ func TestKilledChild(t *testing.T) {
 		}
 		return len(b), nil
 	})
-	_, err := p.Run(t.Context(), Run{Program: Program{Kind: protocol.Exec, Command: "setsid sleep 1000 & echo started; sleep 1000"}, Out: started})
-	wantKind(t, result{err: err}, protocol.FailHost)
-	eventually(t, "nothing is left", func() bool { return len(processesOf(p.folders.own)) == 0 })
-	wantEmpty(t, p)
+	for _, env := range [][]string{nil, {"HOME=/elsewhere"}} { // it is found by its home, or without
+		_, err := p.Run(t.Context(), Run{Program: Program{Kind: protocol.Exec, Command: "setsid sleep 1000 & echo started; sleep 1000"}, Out: started, Env: env})
+		wantKind(t, result{err: err}, protocol.FailHost)
+		eventually(t, "nothing is left", func() bool { return len(processesOf(p.folders.own)) == 0 })
+		wantEmpty(t, p)
+	}
 	wantKind(t, runShell(t, p, "true", ""), "")
 
 	// One that was killed while idle is replaced without a word.

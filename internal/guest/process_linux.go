@@ -206,18 +206,20 @@ func readProcess(pid int) (process, bool) {
 	return process{pid, parent, group, ended, pages}, errors.Join(err, err2, err3) == nil
 }
 
-// killHomes ends every process whose home is folder or below it: what a child
+// killHomes ends every process whose home, or folder, is folder or below it: what a child
 // that was itself killed has left behind.
 func killHomes(folder string) {
-	mark := []byte("HOME=" + folder)
+	marks := [][]byte{[]byte("HOME=" + folder), []byte(folderVar + "=" + folder)}
 	for _, pid := range processes() {
 		env, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
 		for kv := range bytes.SplitSeq(env, []byte{0}) {
-			if rest, ok := bytes.CutPrefix(kv, mark); ok && (len(rest) == 0 || rest[0] == '/') {
-				_ = unix.Kill(pid, unix.SIGKILL)
+			for _, mark := range marks {
+				if rest, ok := bytes.CutPrefix(kv, mark); ok && (len(rest) == 0 || rest[0] == '/') {
+					_ = unix.Kill(pid, unix.SIGKILL)
+				}
 			}
 		}
 	}

@@ -85,7 +85,7 @@ func (t *task) carryOut(ctx context.Context) (Report, error) {
 func (t *task) spec() (taskSpec, error) {
 	p := t.run.Program
 	spec := taskSpec{Kind: p.Kind, Module: p.Module, Command: p.Command, Folder: t.folder,
-		Memory: t.run.Limits.Memory, Seed: t.run.Seed}
+		Memory: t.run.Limits.Memory, Seed: t.run.Seed, Env: t.run.Env}
 	// A child has the same working directory today; nothing holds it to that.
 	var err error
 	if spec.Module != "" {

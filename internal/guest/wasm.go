@@ -154,6 +154,10 @@ func (s *server) runWasm(t *childTask) (result taskResult) {
 		WithStdin(&input{s: s, t: t, idle: out.flush}).WithStdout(out).WithStderr(logWriter{s}).
 		WithRandSource(rand.NewChaCha8(t.spec.Seed)).
 		WithFSConfig(wazero.NewFSConfig().WithFSMount(newFileSystem(t.spec.Files), "/"))
+	for _, e := range t.spec.Env {
+		name, value, _ := strings.Cut(e, "=")
+		cfg = cfg.WithEnv(name, value)
+	}
 
 	release := dieWithParent()
 	defer release()

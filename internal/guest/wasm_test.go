@@ -75,6 +75,16 @@ func TestGoGuestIsDeterministic(t *testing.T) {
 	}
 }
 
+func TestGoGuestSeesItsEnvironment(t *testing.T) {
+	p := newGoPool(t, 1)
+	env := []string{"A=1 2", "B=x=y", "C="}
+	r := runWith(t, p, Run{Program: Program{Kind: protocol.Wasm, Module: goProgram(t)}, Env: env}, "random\n")
+	wantKind(t, r, "")
+	if !strings.HasSuffix(r.out, "[A=1 2 B=x=y C=]\n") {
+		t.Errorf("the environment is not %q: %q", env, r.out)
+	}
+}
+
 func TestGoGuestSeesItsFilesOnly(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "stored-under-another-name")

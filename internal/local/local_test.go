@@ -199,7 +199,10 @@ func TestSubmit(t *testing.T) {
 		Reduce:  &node.ProgramSpec{Kind: protocol.Exec, Command: "cat"},
 		Combine: &node.ProgramSpec{Kind: protocol.Wasm, Path: "/c.wasm"},
 		Inputs:  []string{"in", "/abs", localtest.Job().String()}, Files: []string{"f"},
-		Partitions: 3, Split: 4, Timeout: time.Second, Copies: 2, Strict: true,
+		Partitions: 3, Split: 4, Timeout: time.Second, Copies: 2, Mode: protocol.Strict,
+		Policy:  protocol.Policy{Strategy: protocol.ByLocality, Queue: protocol.ByPriority, Priority: -3, Retries: 7},
+		Require: protocol.Require{Cores: 2, Memory: 1 << 30, Labels: []string{"gpu"}},
+		Env:     []string{"A=b"}, Expire: time.Hour, Keep: time.Minute,
 	}
 	job, err := c.Submit(t.Context(), spec, func(_, _ int64) {})
 	ok(t, err)

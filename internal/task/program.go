@@ -57,7 +57,7 @@ func (t *running) program(ctx context.Context, role string, p *protocol.Program,
 // start runs p by its kind and returns its log.
 func (t *running) start(ctx context.Context, p *protocol.Program, from reads, in io.Reader, out io.Writer) ([]byte, error) {
 	if p.Kind == protocol.Func {
-		return runFunc(ctx, t.r.cfg.Funcs, p.Func, t.w.Manifest.Limits, in, out)
+		return runFunc(withEnv(ctx, t.env()), t.r.cfg.Funcs, p.Func, t.w.Manifest.Limits, in, out)
 	}
 	if t.r.cfg.Guests == nil {
 		return nil, errNoGuests
@@ -71,6 +71,7 @@ func (t *running) start(ctx context.Context, p *protocol.Program, from reads, in
 		Program: program,
 		Limits:  t.w.Manifest.Limits,
 		Seed:    seed(p, from),
+		Env:     t.env(),
 		In:      in,
 		Out:     out,
 	})

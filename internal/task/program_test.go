@@ -1,8 +1,10 @@
 package task
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -95,6 +97,38 @@ func TestSeeds(t *testing.T) {
 	}
 	if run("b\n", "x") == first || run("a\n", "y") == first {
 		t.Error("the seed does not depend on program and input")
+	}
+}
+
+// TestEnvironment: what the job sets and what the task is reach programs of
+// every kind, and a job cannot say that it is another.
+func TestEnvironment(t *testing.T) {
+	b := newBlocks()
+	guests := &fakeGuests{}
+	var seen []string
+	look := func(ctx context.Context, _ io.Reader, _, _ io.Writer) error {
+		for _, name := range []string{"A", jobVar, stageVar, taskVar, "B"} {
+			seen = append(seen, Getenv(ctx, name))
+		}
+		return nil
+	}
+	r := NewRunner(Config{Store: b, Inputs: b, Guests: guests, Funcs: map[string]Func{"look": look}, Dir: t.TempDir()})
+	job := b.add(t, "a job")
+	for _, p := range []*protocol.Program{{Kind: protocol.Exec, Command: "x"}, funcProgram("look")} {
+		m := b.job(t, []string{"a\nb\n"}, 2, protocol.Stage{Name: "map", Kind: protocol.MapStage, Program: p})
+		m.Env = []string{"A=1=2", "MESHNODE_TASK=9/9"}
+		if _, err := r.Run(t.Context(), Work{Manifest: m, Job: job, Task: protocol.Key{Index: 1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"A=1=2", "MESHNODE_TASK=9/9", "MESHNODE_JOB=" + job.String(), "MESHNODE_STAGE=map", "MESHNODE_TASK=0/1"}; !slices.Equal(guests.runs[0].Env, want) {
+		t.Errorf("a command sees %q, want %q", guests.runs[0].Env, want)
+	}
+	if want := []string{"1=2", job.String(), "map", "0/1", ""}; !slices.Equal(seen, want) {
+		t.Errorf("a function sees %q, want %q", seen, want)
+	}
+	if got := Getenv(t.Context(), "A"); got != "" {
+		t.Errorf("outside of a task, A is %q", got)
 	}
 }
 
