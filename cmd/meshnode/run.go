@@ -20,6 +20,7 @@ type runOptions struct {
 	spec                         node.JobSpec
 	mapText, reduceText, combine string
 	split, memory, log, output   byteSize
+	policy                       policyOptions
 	out                          output
 	detach, json                 bool
 }
@@ -46,13 +47,17 @@ program, often the reducer itself, shrinks what one node sends.
 The result goes to standard output or --out, progress to standard error. Ctrl-C
 leaves the job running; collect it later with: meshnode job result JOB
 
-` + execWarning,
+` + policyHelp + "\n\n" + execWarning,
 		Example: `# count words with two scripts, on nodes that allow native commands
 meshnode run --map 'exec:python3 m.py' --reduce 'exec:python3 r.py' --file m.py --file r.py --in docs
 # the same in Go, sandboxed, in four parts
 meshnode run --map m.go --reduce r.go --combine r.go --partitions 4 --in docs --out counts
 # start it, and look later, from any node
-meshnode run --map m.wasm --in bafybei... --detach`,
+meshnode run --map m.wasm --in bafybei... --detach
+# only on nodes with the label gpu, two slots and 8 GiB a task, ahead of other jobs
+meshnode run --map 'exec:python3 fit.py' --file fit.py --in sets --require cpu=2,mem=8G,label=gpu --priority 5
+# near the data, with two variables, given up after an hour
+meshnode run --map 'exec:grep -c "$WORD"' --env WORD=mesh --env TZ --in logs --strategy locality --expire 1h`,
 		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.parse(cmd); err != nil {
@@ -85,11 +90,11 @@ func (o *runOptions) flags(cmd *cobra.Command) {
 	f.IntVar(&o.spec.Partitions, "partitions", 0, "parts of the result, one reduce task each (1)")
 	f.Var(&o.split, "split", "bytes that one map task reads, like 64MiB (16MiB)")
 	f.DurationVar(&o.spec.Timeout, "timeout", 0, "limit of one task's time (1h)")
-	f.Var(&o.memory, "memory", "limit of one task's memory (1GiB)")
+	f.Var(&o.memory, "memory", "limit of one task's memory (1GiB, or --require mem= if that is more)")
 	f.Var(&o.log, "log-limit", "how much is kept of one task's log (1MiB)")
 	f.Var(&o.output, "output-limit", "how much one task may print (4GiB)")
 	f.IntVar(&o.spec.Copies, "copies", 0, "nodes that hold the job and its result (3)")
-	f.BoolVar(&o.spec.Strict, "strict", false, "the exec or func programs are deterministic: treat different outputs as a fault")
+	o.policy.flags(cmd)
 	f.StringVar(&o.spec.Name, "name", "", "name of the job, for people")
 	f.BoolVar(&o.detach, "detach", false, "print the job's ID and return once the mesh has the job")
 	jsonFlag(cmd, &o.json)
@@ -101,6 +106,9 @@ func (o *runOptions) parse(cmd *cobra.Command) error {
 	o.spec.Split, o.spec.Memory = int64(o.split), int64(o.memory)
 	o.spec.LogLimit, o.spec.Output = int64(o.log), int64(o.output)
 	if err := o.checkFlags(cmd); err != nil {
+		return misuse(cmd, err)
+	}
+	if err := o.policy.fill(cmd, &o.spec); err != nil {
 		return misuse(cmd, err)
 	}
 	for _, p := range []struct {
