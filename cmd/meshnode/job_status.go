@@ -56,7 +56,8 @@ func newJobStatus(a *app) *cobra.Command {
 		Use:   "status JOB",
 		Short: "Show how far a job is",
 		Long: `Show how far a job is: its tasks, who runs and ran them, its stewards in rank
-order, and why it failed or waits, if it does.
+order, and why it failed or waits, if it does; and its policy, shards and doubts where
+they are not as always. Why a task is where it is tells: meshnode job explain.
 
 A job is pending, running, provisional (the result is there, not all of its copies
 are), final, failed or cancelled.`,
@@ -103,6 +104,7 @@ func jobFacts(st node.JobStatus, known names) [][]string {
 		{"started", formatTime(st.Started)}, {"finished", formatTime(st.Finished)},
 		{"result", orDash(st.Root.String())},
 	}
+	rows = append(rows, policyFacts(st, known)...)
 	if st.Waiting != "" {
 		rows = append(rows, []string{"waiting", st.Waiting})
 	}
@@ -111,6 +113,31 @@ func jobFacts(st node.JobStatus, known names) [][]string {
 	}
 	for _, id := range byTasks(st.Workers) {
 		rows = append(rows, []string{"worker", known.of(id) + ": " + count(st.Workers[id], "task")})
+	}
+	return rows
+}
+
+// policyFacts are what is only worth a line when it is not as always.
+func policyFacts(st node.JobStatus, known names) [][]string {
+	var rows [][]string
+	if p := st.Policy; p != (protocol.Policy{}) && p != (protocol.Policy{}).WithDefaults() {
+		text := fmt.Sprintf("strategy %s, %s", p.Strategy, p.Queue)
+		if p.Priority != 0 {
+			text += ", priority " + strconv.Itoa(p.Priority)
+		}
+		rows = append(rows, []string{"policy", text + fmt.Sprintf(", at most %d failures of a task by its nodes' fault", p.Retries)})
+	}
+	if st.RunUntil != nil && !st.State.Ended() {
+		rows = append(rows, []string{"runs until", formatTime(st.RunUntil)})
+	}
+	if st.Shards > 1 {
+		rows = append(rows, []string{"shards", strconv.Itoa(st.Shards)})
+	}
+	if st.Ambiguous {
+		rows = append(rows, []string{"ambiguous", "a task gave different results in different runs; the lowest one counts"})
+	}
+	for _, id := range st.Distrusted {
+		rows = append(rows, []string{"distrusted", known.of(id) + ": outvoted, its results of this job do not count"})
 	}
 	return rows
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -30,7 +32,8 @@ func newPeerList(a *app) *cobra.Command {
 		Long: `List the members of the mesh as this node sees them; * marks the node itself.
 
 A member is alive, suspect (it missed probes and may yet answer), dead, or left
-(it said so). Its load is its running and queued tasks over its slots.`,
+(it said so). Its load is its running and queued tasks over its slots; its labels,
+shown when there are any, are what jobs may demand of their nodes.`,
 		Example: "meshnode peer ls\nmeshnode peer ls --json | jq -r '.[] | select(.state == \"alive\") | .name'",
 		Args:    exactly(0, "no arguments"),
 		RunE: a.withNode(func(cmd *cobra.Command, _ []string, c *local.Client) error {
@@ -55,6 +58,9 @@ func filled(peers []node.Peer) []node.Peer {
 		if p.Addrs == nil {
 			p.Addrs = []string{}
 		}
+		if p.Labels == nil {
+			p.Labels = []string{}
+		}
 		all = append(all, p)
 	}
 	return all
@@ -62,6 +68,10 @@ func filled(peers []node.Peer) []node.Peer {
 
 func peerRows(peers []node.Peer) [][]string {
 	rows := [][]string{{"NAME", "PEER", "STATE", "LOAD", "SLOTS", "VERSION", "ADDRESS"}}
+	labelled := slices.ContainsFunc(peers, func(p node.Peer) bool { return len(p.Labels) > 0 })
+	if labelled {
+		rows[0] = append(rows[0], "LABELS")
+	}
 	for _, p := range peers {
 		name, addr := p.Name, "-"
 		if p.Self {
@@ -70,9 +80,11 @@ func peerRows(peers []node.Peer) [][]string {
 		if len(p.Addrs) > 0 {
 			addr = p.Addrs[0]
 		}
-		rows = append(rows, []string{
-			name, shortID(p.ID), string(p.State), strconv.FormatFloat(p.Load, 'f', 2, 64), strconv.Itoa(p.Slots), orDash(p.Version), addr,
-		})
+		row := []string{name, shortID(p.ID), string(p.State), strconv.FormatFloat(p.Load, 'f', 2, 64), strconv.Itoa(p.Slots), orDash(p.Version), addr}
+		if labelled {
+			row = append(row, orDash(strings.Join(p.Labels, ",")))
+		}
+		rows = append(rows, row)
 	}
 	return rows
 }

@@ -118,6 +118,11 @@ func story(ts *testscript.TestScript, name string) *localtest.Node {
 	n.Output, n.Parts = []byte("a\t1\n"), [][]byte{[]byte("a\t1\n"), nil}
 	switch name {
 	case "final":
+	case "special":
+		until := ended.Add(time.Hour)
+		st.Policy, st.RunUntil = protocol.Policy{Strategy: protocol.AtRandom, Queue: protocol.ByPriority, Priority: 5, Retries: 9}, &until
+		st.State, st.Shards, st.Ambiguous, st.Distrusted = protocol.StateProvisional, 2, true, []peer.ID{second}
+		n.Members[1].Labels = []string{"gpu", "zone=attic"}
 	case "provisional":
 		st.State, n.Partial = protocol.StateProvisional, true
 	case "failed":

@@ -17,6 +17,7 @@ import (
 
 	"github.com/meshnode/meshnode/internal/local"
 	"github.com/meshnode/meshnode/node"
+	"github.com/meshnode/meshnode/protocol"
 )
 
 // leaveWithin bounds how long a node may take to leave its mesh after a signal.
@@ -25,6 +26,7 @@ const leaveWithin = 8 * time.Second
 // startOptions are the flags of start.
 type startOptions struct {
 	config   node.Config
+	memory   byteSize
 	logLevel slog.Level
 }
 
@@ -43,11 +45,18 @@ Nobody gets in without a token (meshnode invite).
 Without --listen the node takes connections on every interface of this machine, at
 a port of its own that stays the same; a firewall must let it through.
 
+Jobs can demand labels (run --require label=NAME), word by word as --label gives them
+here, and memory (run --require mem=SIZE): a node takes no more tasks at once than
+--task-memory can be promised to. What a task really takes is bounded by its job (run
+--memory), not by that promise.
+
 ` + execWarning,
 		Example: `# found a mesh, or go back to it
 meshnode start
 # join one, with a token that a member made
 meshnode start --join TOKEN --name kitchen
+# with what jobs may ask for
+meshnode start --label gpu --label zone=attic --task-memory 24GiB
 # two nodes on one machine
 meshnode --dir /tmp/a start --listen /ip4/127.0.0.1/tcp/0
 meshnode --dir /tmp/b start --listen /ip4/127.0.0.1/tcp/0 --join TOKEN`,
@@ -64,6 +73,8 @@ meshnode --dir /tmp/b start --listen /ip4/127.0.0.1/tcp/0 --join TOKEN`,
 	f.StringVar(&o.config.Name, "name", "", "name of this node, for people (the host's name)")
 	f.StringArrayVar(&o.config.Listen, "listen", nil, "multiaddr to listen on, may be repeated (/ip4/0.0.0.0/tcp/0)")
 	f.IntVar(&o.config.Slots, "slots", 0, "tasks to run at once (the number of cores)")
+	f.Var(&o.memory, "task-memory", "what all tasks together may be promised (the machine's memory)")
+	f.StringArrayVar(&o.config.Labels, "label", nil, "NAME or NAME=VALUE that jobs may demand of their nodes; may be repeated")
 	f.BoolVar(&o.config.AllowExec, "allow-exec", false, "run native commands of this mesh's members; read above what that means")
 	f.BoolVar(&o.config.MDNS, "mdns", false, "look for members of the mesh on the local network")
 	f.TextVar(&o.logLevel, "log-level", slog.LevelWarn, "what to log to standard error: debug, info, warn, error")
@@ -73,8 +84,8 @@ meshnode --dir /tmp/b start --listen /ip4/127.0.0.1/tcp/0 --join TOKEN`,
 // execWarning says what holds today about native commands.
 const execWarning = `Programs of kind wasm run in a sandbox. A program of kind exec is a native
 command, and runs only on nodes started with --allow-exec: by sh -c, in a private
-folder of the task, with no more of the environment than PATH, HOME and LANG, in a
-process group of its own that is ended with the task. That is NOT a sandbox: the
+folder of the task, with no more of the node's environment than PATH, HOME and LANG, in
+a process group of its own that is ended with the task. That is NOT a sandbox: the
 command runs with all rights of the user who runs the node. Allow it only for a
 mesh whose members you trust.`
 
@@ -85,6 +96,14 @@ func (o *startOptions) check(cmd *cobra.Command) error {
 	}
 	if cmd.Flags().Changed("join") && strings.TrimSpace(o.config.Join) == "" {
 		return misuse(cmd, errors.New("--join takes a token, and got nothing"))
+	}
+	for _, label := range o.config.Labels {
+		if err := node.CheckLabel(label); err != nil {
+			return misuse(cmd, fmt.Errorf("--label: %w", err))
+		}
+	}
+	if len(o.config.Labels) > protocol.MaxLabels {
+		return misuse(cmd, fmt.Errorf("--label is given %d times, at most %d", len(o.config.Labels), protocol.MaxLabels))
 	}
 	for _, addr := range o.config.Listen {
 		if _, err := multiaddr.NewMultiaddr(addr); err != nil {
@@ -102,6 +121,9 @@ func runStart(ctx context.Context, a *app, o *startOptions, out io.Writer) error
 	}
 	o.config.Dir, o.config.Version = dir, readBuild().Version
 	o.config.Join = strings.TrimSpace(o.config.Join)
+	if o.config.Memory = int64(o.memory); o.memory == 0 {
+		o.config.Memory = machineMemory() // 0, where it is not known, leaves it to the node
+	}
 	o.config.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: o.logLevel}))
 	named := o.config.Name != ""
 	if !named {
