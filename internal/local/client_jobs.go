@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 
@@ -129,6 +130,18 @@ func (c *Client) Logs(ctx context.Context, job protocol.CID, each func(node.LogE
 		}
 		return each(e)
 	}, nil)
+}
+
+// Explain tells what has happened to the job, or to the task of it that is named
+// STAGE/INDEX, and what keeps it now; the empty name means the whole job.
+func (c *Client) Explain(ctx context.Context, job protocol.CID, task string) (node.Explanation, error) {
+	path := jobPath(job, "/story")
+	if task != "" {
+		path += "?task=" + url.QueryEscape(task)
+	}
+	var e node.Explanation
+	err := c.call(ctx, http.MethodGet, path, nil, &e)
+	return e, err
 }
 
 // Cancel ends the job without a result.

@@ -37,6 +37,7 @@ type kind struct {
 func kinds() []kind {
 	return []kind{
 		{"unknown_job", node.ErrUnknownJob, http.StatusNotFound},
+		{"unknown_task", node.ErrUnknownTask, http.StatusNotFound},
 		{"not_found", node.ErrNotFound, http.StatusNotFound},
 		{"not_finished", node.ErrNotFinished, http.StatusConflict},
 		{"job_failed", node.ErrJobFailed, http.StatusConflict},

@@ -29,6 +29,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/jobs/{cid}/result", withCID(s.result))
 	mux.HandleFunc("POST /v1/jobs/{cid}/parts", withCID(s.resultParts))
 	mux.HandleFunc("GET /v1/jobs/{cid}/logs", withCID(s.logs))
+	mux.HandleFunc("GET /v1/jobs/{cid}/story", withCID(s.story))
 	mux.HandleFunc("POST /v1/jobs/{cid}/cancel", withCID(s.cancel))
 	return mux
 }

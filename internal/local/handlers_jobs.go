@@ -94,6 +94,21 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request, job protocol.CID) 
 	_ = lines.end(nil, explain(r, err))
 }
 
+// story explains a job, or the task that the query names.
+func (s *Server) story(w http.ResponseWriter, r *http.Request, job protocol.CID) {
+	var task *protocol.Key
+	if text := r.URL.Query().Get("task"); text != "" {
+		k, err := s.node.FindTask(r.Context(), job, text)
+		if err != nil {
+			fail(w, r, err)
+			return
+		}
+		task = &k
+	}
+	e, err := s.node.Explain(r.Context(), job, task)
+	reply(w, r, e, err)
+}
+
 func (s *Server) cancel(w http.ResponseWriter, r *http.Request, job protocol.CID) {
 	reply(w, r, struct{}{}, s.node.Cancel(r.Context(), job))
 }

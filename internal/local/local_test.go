@@ -215,6 +215,40 @@ func TestSubmit(t *testing.T) {
 	equal(t, "spec", n.Specs(), []node.JobSpec{want})
 }
 
+func TestExplain(t *testing.T) {
+	n, c := pair(t)
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	story := node.Explanation{
+		Job:    node.JobStatus{Job: localtest.Job(), Workers: map[peer.ID]int{n.State.ID: 1}, Stewards: []peer.ID{n.State.ID}},
+		Task:   "1/2",
+		Stages: []node.StageShare{{Stage: 1, Name: "reduce", Kind: protocol.ReduceStage, Tasks: 3}},
+		Events: []node.StoryEvent{
+			{At: at, Kind: protocol.EventOffered, Tasks: []string{"1/2"}, Peers: []peer.ID{n.State.ID}, By: n.State.ID},
+			{At: at, Kind: protocol.EventRefused, Peer: n.State.ID, Text: "no", Times: 2},
+		},
+		Runs: []node.RunShare{{Peer: n.State.ID, Took: time.Second}}, Workers: []node.WorkerShare{},
+		Now: node.NowState{State: "queued", Text: "on it"}, Told: []peer.ID{n.State.ID}, Silent: []peer.ID{},
+	}
+	whole := story
+	whole.Task = ""
+	n.Stories = map[string]node.Explanation{"1/2": story, "": whole}
+	got, err := c.Explain(t.Context(), localtest.Job(), "1/2")
+	ok(t, err)
+	equal(t, "a task", got, story)
+	got, err = c.Explain(t.Context(), localtest.Job(), "")
+	ok(t, err)
+	equal(t, "a job", got, whole)
+	for _, text := range []string{"1/3", "a b&c"} {
+		if _, err := c.Explain(t.Context(), localtest.Job(), text); !errors.Is(err, node.ErrUnknownTask) {
+			t.Errorf("the task %q: got %v", text, err)
+		}
+	}
+	other := protocol.NewCID(protocol.CodecDagCBOR, []byte("another"))
+	if _, err := c.Explain(t.Context(), other, ""); !errors.Is(err, node.ErrUnknownJob) {
+		t.Errorf("another job: got %v", err)
+	}
+}
+
 func TestInputThatLooksLikeACID(t *testing.T) {
 	t.Chdir(t.TempDir())
 	name := localtest.Job().String()

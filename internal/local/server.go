@@ -43,11 +43,18 @@ type Jobs interface {
 	Cancel(ctx context.Context, job protocol.CID) error
 }
 
+// Explainer is the part of a node that tells what has happened to jobs.
+type Explainer interface {
+	FindTask(ctx context.Context, job protocol.CID, text string) (protocol.Key, error)
+	Explain(ctx context.Context, job protocol.CID, task *protocol.Key) (node.Explanation, error)
+}
+
 // Node is what a Server serves; *node.Node is one.
 type Node interface {
 	Observer
 	Files
 	Jobs
+	Explainer
 }
 
 var _ Node = (*node.Node)(nil)

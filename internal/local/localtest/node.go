@@ -33,6 +33,7 @@ type Node struct {
 	Parts   [][]byte
 	Partial bool // the result is provisional
 	Entries []node.LogEntry
+	Stories map[string]node.Explanation // by STAGE/INDEX; "" is that of the job
 
 	Entered chan string // gets the name of each method that hangs
 
@@ -265,6 +266,31 @@ func (n *Node) Logs(ctx context.Context, job protocol.CID, each func(node.LogEnt
 		}
 	}
 	return n.enter(ctx, "Logs")
+}
+
+// FindTask knows tasks that there are stories of by their numbers alone.
+func (n *Node) FindTask(_ context.Context, job protocol.CID, text string) (protocol.Key, error) {
+	if err := n.known(job); err != nil {
+		return protocol.Key{}, err
+	}
+	var k protocol.Key
+	if _, err := fmt.Sscanf(text, "%d/%d", &k.Stage, &k.Index); err != nil {
+		return k, fmt.Errorf("%w: %q", node.ErrUnknownTask, text)
+	}
+	if _, known := n.Stories[k.String()]; !known {
+		return k, fmt.Errorf("%w: the job has no task %s", node.ErrUnknownTask, k)
+	}
+	return k, nil
+}
+
+func (n *Node) Explain(ctx context.Context, job protocol.CID, task *protocol.Key) (node.Explanation, error) {
+	if err := n.enter(ctx, "Explain"); err != nil {
+		return node.Explanation{}, err
+	}
+	if task != nil {
+		return n.Stories[task.String()], n.known(job)
+	}
+	return n.Stories[""], n.known(job)
 }
 
 func (n *Node) Cancel(ctx context.Context, job protocol.CID) error {
