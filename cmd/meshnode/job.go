@@ -22,9 +22,10 @@ submitter need not live any more. JOB is its ID, the beginning of it, or its nam
 (run --name), as long as only one job is meant.`,
 		Example: `meshnode job ls
 meshnode job wait JOB
-meshnode job result JOB --out counts.txt`,
+meshnode job result JOB --out counts.txt
+meshnode job explain JOB`,
 	}
-	cmd.AddCommand(newJobList(a), newJobStatus(a), newJobWait(a), newJobResult(a), newJobLogs(a), newJobCancel(a))
+	cmd.AddCommand(newJobList(a), newJobStatus(a), newJobWait(a), newJobResult(a), newJobLogs(a), newJobExplain(a), newJobCancel(a))
 	group(cmd)
 	return cmd
 }

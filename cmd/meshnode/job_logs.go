@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -30,7 +29,7 @@ line.`,
 		return printLogs(ctx, c, job, logPrinter{w: cmd.OutOrStdout(), note: cmd.ErrOrStderr(), task: task, json: asJSON})
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if task != "" && !regexp.MustCompile(`^[\w-]+/[0-9]+$`).MatchString(task) {
+		if task != "" && !taskForm.MatchString(task) {
 			return misuse(cmd, fmt.Errorf("--task takes a stage and an index like 0/12, not %q", task))
 		}
 		return print(cmd, args)

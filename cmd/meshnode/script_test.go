@@ -129,6 +129,8 @@ func story(ts *testscript.TestScript, name string) *localtest.Node {
 		st.State, st.Error = protocol.StateFailed, "task 0/1 failed on b: exit status 3\nbecause\n"
 	case "cancelled":
 		st.State = protocol.StateCancelled
+	case "stories":
+		n.Stories = stories(first, second, running, st)
 	case "hangs":
 		n.Hangs["Wait"] = true
 	case "hangs at submit":
