@@ -166,7 +166,7 @@ func (n *Node) localState(ctx context.Context, id protocol.CID) *protocol.JobSta
 func (l *loop) stateOf(now time.Time, j *job) protocol.JobState {
 	st := j.steward.State(now)
 	m := j.plan.Manifest
-	st.Bytes = m.Bytes
+	st.Bytes, st.Policy, st.RunUntil = m.Bytes, m.Policy, m.RunUntil
 	st.BytesDone = int64(float64(m.Bytes) * float64(j.plan.StageDone(0)) / float64(m.Stages[0].Tasks))
 	return st
 }

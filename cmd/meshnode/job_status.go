@@ -125,7 +125,7 @@ func policyFacts(st node.JobStatus, known names) [][]string {
 		if p.Priority != 0 {
 			text += ", priority " + strconv.Itoa(p.Priority)
 		}
-		rows = append(rows, []string{"policy", text + fmt.Sprintf(", at most %d failures of a task by its nodes' fault", p.Retries)})
+		rows = append(rows, []string{"policy", text + fmt.Sprintf(", fails when nodes failed a task %d times", p.Retries)})
 	}
 	if st.RunUntil != nil && !st.State.Ended() {
 		rows = append(rows, []string{"runs until", formatTime(st.RunUntil)})

@@ -233,7 +233,7 @@ func submitHint(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return hinted(err, "the job was not accepted yet; run the command again")
 	case errors.Is(err, node.ErrNoCapableNode):
-		return hinted(err, "native commands run on nodes started with --allow-exec, functions on programs that register them; or use a .wasm or .go program")
+		return hinted(err, "native commands run on nodes started with --allow-exec, functions on programs that register them, and --require counts what a node was started with (see: meshnode peer ls); or use a .wasm or .go program")
 	}
 	return err
 }

@@ -57,8 +57,8 @@ func (o *policyOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.mode, "mode", "what two different results of a task mean: strict (a fault) or provenance (the lowest counts)")
 	f.StringArrayVar(&o.env, "env", nil, "variable for the programs: NAME=VALUE, or NAME to take it from here; may be repeated")
 	f.DurationVar(&o.expire, "expire", 0, "how long the job may run before it is given up, like 90m (24h)")
-	f.DurationVar(&o.keep, "keep", 0, "how long its result is kept after that (168h)")
-	f.IntVar(&o.retries, "retries", 0, fmt.Sprintf("failures of one task that are its nodes' fault before the job fails, 1 to %d (%d)", protocol.MaxRetries, protocol.DefaultRetries))
+	f.DurationVar(&o.keep, "keep", 0, "how long its result is kept, at least, after that (168h)")
+	f.IntVar(&o.retries, "retries", 0, fmt.Sprintf("how often trouble of a node may end a run of one task until the job fails, 1 to %d (%d)", protocol.MaxRetries, protocol.DefaultRetries))
 	f.BoolVar(&o.strict, "strict", false, "the same as --mode strict")
 	_ = f.MarkHidden("strict") // it is defined one line above
 }
