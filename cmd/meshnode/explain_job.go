@@ -153,7 +153,7 @@ func (t *teller) troubles() {
 	}
 	began, what := t.beginning()
 	t.gap()
-	t.say("the most telling of it, from %s on, %s:", formatTime(&began), what)
+	t.say("what stands out, from %s on, %s:", formatTime(&began), what)
 	t.dropped()
 	slices.SortStableFunc(telling, func(a, b node.StoryEvent) int { return a.At.Compare(b.At) })
 	var rows [][]string

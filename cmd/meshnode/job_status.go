@@ -121,7 +121,7 @@ func jobFacts(st node.JobStatus, known names) [][]string {
 func policyFacts(st node.JobStatus, known names) [][]string {
 	var rows [][]string
 	if p := st.Policy; p != (protocol.Policy{}) && p != (protocol.Policy{}).WithDefaults() {
-		text := fmt.Sprintf("strategy %s, %s", p.Strategy, p.Queue)
+		text := fmt.Sprintf("strategy %s, queue %s", p.Strategy, p.Queue)
 		if p.Priority != 0 {
 			text += ", priority " + strconv.Itoa(p.Priority)
 		}
