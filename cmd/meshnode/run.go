@@ -57,7 +57,7 @@ meshnode run --map m.wasm --in bafybei... --detach
 # only on nodes with the label gpu, two slots and 8 GiB a task, ahead of other jobs
 meshnode run --map 'exec:python3 fit.py' --file fit.py --in sets --require cpu=2,mem=8G,label=gpu --priority 5
 # near the data, with two variables, given up after an hour
-meshnode run --map 'exec:grep -c "$WORD"' --env WORD=mesh --env TZ --in logs --strategy locality --expire 1h`,
+meshnode run --map 'exec:sed "s/$FROM/mesh/"' --env FROM=grid --env TZ --in logs --strategy locality --expire 1h`,
 		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.parse(cmd); err != nil {
