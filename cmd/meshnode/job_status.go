@@ -57,7 +57,8 @@ func newJobStatus(a *app) *cobra.Command {
 		Short: "Show how far a job is",
 		Long: `Show how far a job is: its tasks, who runs and ran them, its stewards in rank
 order, and why it failed or waits, if it does; and its policy, shards and doubts where
-they are not as always. Why a task is where it is tells: meshnode job explain.
+they are not as always. What happened to the job or to one of its tasks is told by:
+meshnode job explain JOB [TASK]
 
 A job is pending, running, provisional (the result is there, not all of its copies
 are), final, failed or cancelled.`,
