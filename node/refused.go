@@ -85,7 +85,7 @@ func (n *Node) signedBy(f *protocol.Fact) error {
 }
 
 func hasTask(m *protocol.Manifest, k protocol.Key) bool {
-	return k.Stage < len(m.Stages) && k.Index < m.Stages[k.Stage].Tasks
+	return k.Stage >= 0 && k.Stage < len(m.Stages) && k.Index >= 0 && k.Index < m.Stages[k.Stage].Tasks
 }
 
 // takes reports whether a job has that task, and counts it if not.

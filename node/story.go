@@ -163,7 +163,3 @@ func runsOf(task protocol.Key, runs []protocol.TaskRun) []RunShare {
 	}
 	return out
 }
-
-func hasTask(m *protocol.Manifest, k protocol.Key) bool {
-	return k.Stage >= 0 && k.Stage < len(m.Stages) && k.Index >= 0 && k.Index < m.Stages[k.Stage].Tasks
-}
