@@ -69,7 +69,7 @@ func (j *journal) arrived(s *sim, n *simNode, from peer.ID, d *protocol.Done) {
 func (j *journal) awarded(n *simNode, a *protocol.Award) {
 	who := fmt.Sprint(n.id, n.starts)
 	for _, t := range a.Tasks {
-		if r, _ := n.plan.Result(t.Task); r != "" && !n.plan.at(t.Task).lost {
+		if r, _ := n.plan.Result(t.Task); r != "" && !n.plan.tasks.get(t.Task).lost {
 			j.object("I10: node %s awards task %s, which it knows to be done", n.id, t.Task)
 		}
 		if last := j.awarder[t.Task]; last != "" && last != who {
@@ -134,17 +134,17 @@ func (s *sim) checkLedgers() error {
 }
 
 func results(p *Plan) [][]protocol.CID {
-	out := make([][]protocol.CID, len(p.tasks))
-	for s, tasks := range p.tasks {
-		for _, t := range tasks {
-			out[s] = append(out[s], t.result)
+	out := make([][]protocol.CID, len(p.Manifest.Stages))
+	for s, stage := range p.Manifest.Stages {
+		for i := range stage.Tasks {
+			out[s] = append(out[s], p.tasks.get(protocol.Key{Stage: s, Index: i}).result)
 		}
 	}
 	return out
 }
 
 func (s *sim) derive(receipts []protocol.SignedReceipt, facts []protocol.Signed) *Plan {
-	p := NewPlan(s.job, s.m)
+	p := s.newPlan()
 	for _, r := range receipts {
 		p.AddReceipt(r, opened[protocol.Receipt](s, r.Body))
 	}
@@ -189,8 +189,8 @@ func (s *sim) checkEnd() error {
 	receipts, facts := s.union()
 	all := s.derive(receipts, facts)
 	want := sequentialRoot(s.m)
-	for _, f := range all.Ledger.sortedFacts() {
-		if f.open.Kind == protocol.Final && f.open.Root != want && s.m.Mode == protocol.Strict {
+	for _, f := range all.Ledger.facts.job[protocol.Final] {
+		if f.open.Root != want && s.m.Mode == protocol.Strict {
 			return fmt.Errorf("I1: node %s states root %s, a sequential run gives %s", f.open.By, f.open.Root, want)
 		}
 	}
@@ -211,8 +211,8 @@ func (s *sim) checkEnd() error {
 // exhausted reports whether a task has failed so often for its hosts' reasons
 // that the job may fail.
 func (p *Plan) exhausted() bool {
-	for _, k := range p.failedTasks() {
-		if len(p.Ledger.Failures(k)) >= protocol.DefaultRetries {
+	for _, list := range p.Ledger.facts.runs {
+		if len(list) >= protocol.DefaultRetries {
 			return true
 		}
 	}
@@ -254,16 +254,23 @@ func (s *sim) checkPosts() error {
 // Everything returns all that the ledger holds.
 func (l *Ledger) Everything() ([]protocol.SignedReceipt, []protocol.Signed) {
 	var receipts []protocol.SignedReceipt
-	for _, tasks := range l.tasks {
-		for _, t := range tasks {
-			for _, e := range t.receipts {
-				receipts = append(receipts, e.signed)
-			}
+	l.everything(func(_ protocol.Key, r *record) {
+		for _, e := range r.receipts {
+			receipts = append(receipts, e.signed)
+		}
+	})
+	var facts []protocol.Signed
+	for _, kind := range []protocol.FactKind{protocol.Committed, protocol.Final, protocol.Failed, protocol.Cancelled} {
+		for _, s := range l.facts.job[kind] {
+			facts = append(facts, s.signed)
 		}
 	}
-	var facts []protocol.Signed
-	for _, s := range l.sortedFacts() {
-		facts = append(facts, s.signed)
+	for shard := range l.layout.Shards() {
+		for _, k := range l.facts.failedTasks(shard) {
+			for _, s := range l.facts.runs[k] {
+				facts = append(facts, s.signed)
+			}
+		}
 	}
 	return receipts, facts
 }

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -19,7 +20,7 @@ const (
 	maxParcels = 8192
 )
 
-// Courier brings receipts and facts to a job's stewards, and repeats them
+// Courier brings receipts and facts to a shard's stewards, and repeats them
 // until each present steward has acknowledged them, across changes of who that
 // is.
 type Courier struct {
@@ -66,12 +67,12 @@ func (c *Courier) Acked(from peer.ID, a *protocol.Ack) {
 	}
 }
 
-// Tick forgets what all present stewards of its job have acknowledged, or what
+// Tick forgets what all present stewards of its shard have acknowledged, or what
 // has none, and sends the rest again where that is due.
-func (c *Courier) Tick(now time.Time, stewards func(job protocol.CID) []peer.ID) []Effect {
+func (c *Courier) Tick(now time.Time, stewards func(job protocol.CID, shard int) []peer.ID) []Effect {
 	var out []Effect
 	c.parcels = slices.DeleteFunc(c.parcels, func(p *parcel) bool {
-		to := stewards(p.done.Job)
+		to := stewards(p.done.Job, p.done.Shard)
 		if !slices.ContainsFunc(to, func(id peer.ID) bool { return !p.acked[id] }) {
 			return true
 		}
@@ -83,3 +84,39 @@ func (c *Courier) Tick(now time.Time, stewards func(job protocol.CID) []peer.ID)
 
 // Waiting is how many messages are not acknowledged by all.
 func (c *Courier) Waiting() int { return len(c.parcels) }
+
+// Mail is what has just been made here, by the shard whose stewards are to hear
+// of it.
+type Mail map[int]*protocol.Done
+
+func (m Mail) to(shard int) *protocol.Done {
+	if m[shard] == nil {
+		m[shard] = &protocol.Done{}
+	}
+	return m[shard]
+}
+
+// Receipt adds a receipt of task k.
+func (m Mail) Receipt(l *Layout, k protocol.Key, r protocol.SignedReceipt) {
+	for _, shard := range l.Hears(k) {
+		m.to(shard).Receipts = append(m.to(shard).Receipts, r)
+	}
+}
+
+// Fact adds a fact: a failed run concerns its shard, everything else the job.
+func (m Mail) Fact(l *Layout, open *protocol.Fact, f protocol.Signed) {
+	shard := 0
+	if open.Run != nil {
+		shard = l.ShardOf(open.Run.Task)
+	}
+	m.to(shard).Facts = append(m.to(shard).Facts, f)
+}
+
+// Messages are those that bring it, in the order of the shards.
+func (m Mail) Messages(job protocol.CID) []*protocol.Done {
+	var out []*protocol.Done
+	for _, shard := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, Batches(job, shard, m[shard].Receipts, m[shard].Facts)...)
+	}
+	return out
+}

@@ -46,11 +46,13 @@ type Stole struct {
 
 // Check asks whether any node still holds the results of these tasks, since a
 // worker could not read what Task needs. Those lost are reported to
-// Plan.Lose.
+// Plan.Lose, the others to Plan.Find, and the stewards of other shards than
+// the one that asks are told what is lost of theirs.
 type Check struct {
-	Job  protocol.CID
-	Task protocol.Key
-	Deps []protocol.Key
+	Job   protocol.CID
+	Shard int
+	Task  protocol.Key
+	Deps  []protocol.Key
 }
 
 // Conclude asks for the job to be stated failed.
@@ -59,11 +61,16 @@ type Conclude struct {
 	Text string
 }
 
-// Settle asks for the root's DAG to be held by enough nodes, and then for the
-// job to be stated final.
+// Settle asks for what the root joins to be held by enough nodes: the results of
+// Parts, and then those of Last, which join them. Of the job shard Last is the
+// root, and the job is stated final after it; of another, Steward.Settled is
+// called.
 type Settle struct {
-	Job  protocol.CID
-	Root protocol.CID
+	Job   protocol.CID
+	Shard int
+	Root  protocol.CID // of the job shard
+	Parts []protocol.Key
+	Last  []protocol.Key
 }
 
 // Noted is something worth a line in the log.

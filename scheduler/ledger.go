@@ -2,8 +2,6 @@ package scheduler
 
 import (
 	"bytes"
-	"cmp"
-	"crypto/sha256"
 	"slices"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -11,20 +9,18 @@ import (
 	"github.com/meshnode/meshnode/protocol"
 )
 
-// Bounds of a ledger: what a hostile member may make others keep.
-const (
-	maxReceiptsPerTask = 16
-	maxFacts           = 1024
-)
+// maxReceiptsPerTask bounds what a hostile member may make others keep.
+const maxReceiptsPerTask = 16
 
 // Ledger is what is known of a job: a set of receipts by task, and a set of
 // facts. It only grows; adding in any order, and twice, gives the same ledger
 // (rules R6 and R8: assignments never enter it, and results are read from the
-// set).
+// set). It holds what this node has heard of, whatever shard it belongs to.
 type Ledger struct {
-	job   protocol.CID
-	tasks [][]record // by stage and index
-	facts map[protocol.Digest]statement
+	layout *Layout
+	job    protocol.CID
+	tasks  table[record]
+	facts  facts
 }
 
 type record struct{ receipts []entry }
@@ -34,18 +30,9 @@ type entry struct {
 	open   *protocol.Receipt
 }
 
-type statement struct {
-	signed protocol.Signed
-	open   *protocol.Fact
-}
-
-// NewLedger returns an empty ledger for a job.
-func NewLedger(job protocol.CID, m *protocol.Manifest) *Ledger {
-	l := &Ledger{job: job, facts: map[protocol.Digest]statement{}}
-	for _, s := range m.Stages {
-		l.tasks = append(l.tasks, make([]record, s.Tasks))
-	}
-	return l
+// newLedger returns an empty ledger for a job.
+func newLedger(job protocol.CID, l *Layout) *Ledger {
+	return &Ledger{layout: l, job: job, tasks: newTable[record](l), facts: newFacts(l)}
 }
 
 // AddReceipt adds a checked receipt and reports whether it is new. One that
@@ -57,7 +44,7 @@ func (l *Ledger) AddReceipt(signed protocol.SignedReceipt, open *protocol.Receip
 	if !l.names(open) {
 		return false
 	}
-	rec := &l.tasks[k.Stage][k.Index]
+	rec := l.tasks.at(k)
 	at, found := rec.find(signed.Body)
 	if found || at == maxReceiptsPerTask {
 		return false
@@ -68,7 +55,7 @@ func (l *Ledger) AddReceipt(signed protocol.SignedReceipt, open *protocol.Receip
 
 // names reports whether a receipt is of a task of this job.
 func (l *Ledger) names(r *protocol.Receipt) bool {
-	return r.Job == l.job && r.Task.Stage < len(l.tasks) && r.Task.Index < len(l.tasks[r.Task.Stage])
+	return r.Job == l.job && l.layout.names(r.Task)
 }
 
 func (r *record) find(body []byte) (at int, found bool) {
@@ -79,54 +66,22 @@ func (r *record) find(body []byte) (at int, found bool) {
 
 // AddFact adds a checked fact and reports whether it is new.
 func (l *Ledger) AddFact(signed protocol.Signed, open *protocol.Fact) bool {
-	id := factID(signed)
-	if _, known := l.facts[id]; known || open.Job != l.job || len(l.facts) >= maxFacts && open.Kind == protocol.FailedRun {
-		return false
-	}
-	l.facts[id] = statement{signed, open}
-	return true
-}
-
-func factID(s protocol.Signed) protocol.Digest { return sha256.Sum256(s.Body) }
-
-// sortedFacts walks facts in an order that does not depend on their arrival.
-func (l *Ledger) sortedFacts() []statement {
-	ids := make([]protocol.Digest, 0, len(l.facts))
-	for id := range l.facts {
-		ids = append(ids, id)
-	}
-	slices.SortFunc(ids, func(a, b protocol.Digest) int { return bytes.Compare(a[:], b[:]) })
-	out := make([]statement, len(ids))
-	for i, id := range ids {
-		out[i] = l.facts[id]
-	}
-	return out
+	return open.Job == l.job && l.facts.add(signed, open)
 }
 
 // Fact returns the fact of that kind with the lowest root, then the earliest.
-// It is asked for at every tick, so it does not sort.
 func (l *Ledger) Fact(kind protocol.FactKind) *protocol.Fact {
-	var best *protocol.Fact
-	var bestID protocol.Digest
-	for id, s := range l.facts {
-		f := s.open
-		if f.Kind != kind {
-			continue
-		}
-		if best == nil || cmp.Or(cmp.Compare(f.Root, best.Root), f.At.Compare(best.At), bytes.Compare(id[:], bestID[:])) < 0 {
-			best, bestID = f, id
-		}
+	if list := l.facts.job[kind]; len(list) > 0 {
+		return list[0].open
 	}
-	return best
+	return nil
 }
 
-// Stated are the facts of that kind, signed, in a fixed order.
+// Stated are the facts of that kind about the job, signed, in a fixed order.
 func (l *Ledger) Stated(kind protocol.FactKind) []protocol.Signed {
 	var out []protocol.Signed
-	for _, s := range l.sortedFacts() {
-		if s.open.Kind == kind {
-			out = append(out, s.signed)
-		}
+	for _, s := range l.facts.job[kind] {
+		out = append(out, s.signed)
 	}
 	return out
 }
@@ -134,101 +89,107 @@ func (l *Ledger) Stated(kind protocol.FactKind) []protocol.Signed {
 // Failures are the failed runs of task k, in a fixed order.
 func (l *Ledger) Failures(k protocol.Key) []*protocol.Fact {
 	var out []*protocol.Fact
-	for _, s := range l.sortedFacts() {
-		if s.open.Kind == protocol.FailedRun && s.open.Run.Task == k {
-			out = append(out, s.open)
-		}
+	for _, s := range l.facts.runs[k] {
+		out = append(out, s.open)
 	}
 	return out
 }
 
-// Announce says what the ledger holds, for another to compare.
-func (l *Ledger) Announce(reply bool) *protocol.Announce {
-	a := &protocol.Announce{Job: l.job, Have: make([][]byte, len(l.tasks)), Reply: reply}
-	for s, tasks := range l.tasks {
-		bits := make([]byte, (len(tasks)+7)/8)
-		for i := range tasks {
-			if len(tasks[i].receipts) > 0 {
-				bits[i/8] |= 1 << (i % 8)
-			}
-		}
-		a.Have[s] = bits
+// Announce says what the ledger holds of a shard, for another to compare.
+func (l *Ledger) Announce(shard int, reply bool) *protocol.Announce {
+	a := &protocol.Announce{Job: l.job, Shard: shard, Have: make([][]byte, len(l.layout.tasks)), Reply: reply}
+	for s := range a.Have {
+		_, count := l.layout.View(shard, s)
+		a.Have[s] = make([]byte, (count+7)/8)
 	}
-	for _, s := range l.sortedFacts() {
-		a.Facts = append(a.Facts, factID(s.signed))
+	l.tasks.each(shard, func(k protocol.Key, r *record) {
+		if len(r.receipts) > 0 {
+			from, _ := l.layout.View(shard, k.Stage)
+			i := k.Index - from
+			a.Have[k.Stage][i/8] |= 1 << (i % 8)
+		}
+	})
+	for _, s := range l.facts.of(shard) {
+		a.Facts = append(a.Facts, s.id)
 	}
 	return a
+}
+
+// holds reports whether the announcer has a receipt of task k.
+func (l *Ledger) holds(a *protocol.Announce, k protocol.Key) bool {
+	from, _ := l.layout.View(a.Shard, k.Stage)
+	i := k.Index - from
+	return k.Stage < len(a.Have) && i/8 < len(a.Have[k.Stage]) && a.Have[k.Stage][i/8]&(1<<(i%8)) != 0
 }
 
 // maxCatchUp bounds how much one announcement is answered with; the next one
 // brings more.
 const maxCatchUp = 64 * protocol.MaxReceiptBatch
 
-// LackedBy returns what this ledger holds and the announcer does not, as
-// messages without a number: they are not acknowledged.
+// LackedBy returns what this ledger holds of the shard and the announcer does
+// not, as messages without a number: they are not acknowledged.
 func (l *Ledger) LackedBy(a *protocol.Announce) []*protocol.Done {
 	var receipts []protocol.SignedReceipt
-	for s, tasks := range l.tasks {
-		for i := range tasks {
-			has := s < len(a.Have) && i/8 < len(a.Have[s]) && a.Have[s][i/8]&(1<<(i%8)) != 0
-			if !has && len(tasks[i].receipts) > 0 && len(receipts) < maxCatchUp {
-				receipts = append(receipts, tasks[i].receipts[0].signed)
-			}
+	l.tasks.each(a.Shard, func(k protocol.Key, r *record) {
+		if len(r.receipts) > 0 && len(receipts) < maxCatchUp && !l.holds(a, k) {
+			receipts = append(receipts, r.receipts[0].signed)
 		}
-	}
+	})
 	has := make(map[protocol.Digest]bool, len(a.Facts))
 	for _, id := range a.Facts {
 		has[id] = true
 	}
 	var facts []protocol.Signed
-	for _, s := range l.sortedFacts() {
-		if !has[factID(s.signed)] {
+	for _, s := range l.facts.of(a.Shard) {
+		if !has[s.id] {
 			facts = append(facts, s.signed)
 		}
 	}
-	return Batches(l.job, receipts, facts)
+	return Batches(l.job, a.Shard, receipts, facts)
 }
 
-// Lacks reports whether the announcer holds something that this ledger does
-// not.
+// Lacks reports whether the announcer holds something of the shard that this
+// ledger does not.
 func (l *Ledger) Lacks(a *protocol.Announce) bool {
-	for s, bits := range a.Have {
-		for i := range bits {
-			for b := range 8 {
-				k := i*8 + b
-				if bits[i]&(1<<b) != 0 && s < len(l.tasks) && k < len(l.tasks[s]) && len(l.tasks[s][k].receipts) == 0 {
-					return true
-				}
+	for s, bits := range first(len(l.layout.tasks), a.Have) {
+		from, count := l.layout.View(a.Shard, s)
+		for i := range min(count, 8*len(bits)) {
+			k := protocol.Key{Stage: s, Index: from + i}
+			if bits[i/8]&(1<<(i%8)) != 0 && len(l.tasks.get(k).receipts) == 0 {
+				return true
 			}
 		}
 	}
-	return slices.ContainsFunc(a.Facts, func(id protocol.Digest) bool { _, known := l.facts[id]; return !known })
+	has := l.facts.has(a.Shard)
+	return slices.ContainsFunc(a.Facts, func(id protocol.Digest) bool { return !has[id] })
 }
 
-// Batches splits receipts and facts into messages of bounded size.
-func Batches(job protocol.CID, receipts []protocol.SignedReceipt, facts []protocol.Signed) []*protocol.Done {
+// Batches splits receipts and facts into messages of bounded size for a shard's
+// stewards.
+func Batches(job protocol.CID, shard int, receipts []protocol.SignedReceipt, facts []protocol.Signed) []*protocol.Done {
 	var out []*protocol.Done
 	for len(receipts) > 0 || len(facts) > 0 {
-		d := &protocol.Done{Job: job, Receipts: first(protocol.MaxReceiptBatch, receipts), Facts: first(protocol.MaxReceiptBatch, facts)}
+		d := &protocol.Done{Job: job, Shard: shard, Receipts: first(protocol.MaxReceiptBatch, receipts), Facts: first(protocol.MaxReceiptBatch, facts)}
 		receipts, facts = receipts[len(d.Receipts):], facts[len(d.Facts):]
 		out = append(out, d)
 	}
 	return out
 }
 
-// Runs lists every run of a task that ended, by task.
-func (l *Ledger) Runs(m *protocol.Manifest) []protocol.TaskRun {
+// Runs lists every run of a shard's tasks that ended, by task.
+func (l *Ledger) Runs(m *protocol.Manifest, shard int) []protocol.TaskRun {
 	var out []protocol.TaskRun
-	for s, tasks := range l.tasks {
-		for _, t := range tasks {
-			for _, e := range t.receipts {
-				out = append(out, protocol.TaskRun{Task: e.open.Task, Stage: m.Stages[s].Name, Worker: e.open.Worker, Took: e.open.Took, Log: e.open.Log})
-			}
+	l.tasks.each(shard, func(k protocol.Key, t *record) {
+		if l.layout.ShardOf(k) != shard {
+			return
 		}
-	}
-	for _, s := range l.sortedFacts() {
-		if r := s.open.Run; r != nil && r.Task.Stage < len(m.Stages) {
-			out = append(out, protocol.TaskRun{Task: r.Task, Stage: m.Stages[r.Task.Stage].Name, Worker: s.open.By, Failed: r.Text, Log: r.Log, Tail: r.Tail})
+		for _, e := range t.receipts {
+			out = append(out, protocol.TaskRun{Task: k, Stage: m.Stages[k.Stage].Name, Worker: e.open.Worker, Took: e.open.Took, Log: e.open.Log})
+		}
+	})
+	for _, k := range l.facts.failedTasks(shard) {
+		for _, f := range l.Failures(k) {
+			out = append(out, protocol.TaskRun{Task: k, Stage: m.Stages[k.Stage].Name, Worker: f.By, Failed: f.Run.Text, Log: f.Run.Log, Tail: f.Run.Tail})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b protocol.TaskRun) int { return a.Task.Compare(b.Task) })
@@ -236,21 +197,39 @@ func (l *Ledger) Runs(m *protocol.Manifest) []protocol.TaskRun {
 }
 
 // workers counts, by node, the tasks whose counted result it was the first to
-// give, and all runs that ended.
-func (l *Ledger) workers() (done map[peer.ID]int, executions int) {
-	done = map[peer.ID]int{}
-	for _, tasks := range l.tasks {
-		for _, t := range tasks {
-			executions += len(t.receipts)
-			if len(t.receipts) > 0 {
-				done[t.receipts[0].open.Worker]++
+// give, as far as this node knows.
+func (l *Ledger) workers() map[peer.ID]int {
+	done := map[peer.ID]int{}
+	l.everything(func(_ protocol.Key, t *record) {
+		if len(t.receipts) > 0 {
+			done[t.receipts[0].open.Worker]++
+		}
+	})
+	return done
+}
+
+// everything walks the tasks of all shards, each once.
+func (l *Ledger) everything(f func(protocol.Key, *record)) {
+	for s, chunks := range l.tasks.chunks {
+		for column, chunk := range chunks {
+			for i := range chunk {
+				k := protocol.Key{Stage: s, Index: i}
+				if l.layout.inColumn(s) {
+					k.Index += column * l.layout.width[s]
+				}
+				f(k, &chunk[i])
 			}
 		}
 	}
-	for _, s := range l.facts {
-		if s.open.Kind == protocol.FailedRun {
-			executions++
+}
+
+// executions counts the runs of a shard's tasks that ended.
+func (l *Ledger) executions(shard int) int {
+	n := l.facts.failed[shard]
+	l.tasks.each(shard, func(k protocol.Key, t *record) {
+		if l.layout.ShardOf(k) == shard {
+			n += len(t.receipts)
 		}
-	}
-	return done, executions
+	})
+	return n
 }

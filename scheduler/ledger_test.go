@@ -23,8 +23,8 @@ func TestTooManyReceipts(t *testing.T) {
 		up.AddReceipt(receipt(i))
 		down.AddReceipt(receipt(2*maxReceiptsPerTask - 1 - i))
 	}
-	if len(up.Ledger.tasks[0][0].receipts) != maxReceiptsPerTask || !same(up.Ledger, down.Ledger) {
-		t.Fatalf("%d and %d receipts, and not the same", len(up.Ledger.tasks[0][0].receipts), len(down.Ledger.tasks[0][0].receipts))
+	if len(up.Ledger.tasks.get(protocol.Key{}).receipts) != maxReceiptsPerTask || !same(up.Ledger, down.Ledger) {
+		t.Fatalf("%d and %d receipts, and not the same", len(up.Ledger.tasks.get(protocol.Key{}).receipts), len(down.Ledger.tasks.get(protocol.Key{}).receipts))
 	}
 	up.Lose(protocol.Key{})
 	up.AddReceipt(receipt(0)) // repeated: it says nothing

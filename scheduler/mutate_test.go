@@ -20,9 +20,10 @@ const (
 	noDigests     mutation = "digests are not sent"
 	ignoreLoss    mutation = "lost results are not run again"
 	neverResend   mutation = "what is not acknowledged is not sent again"
+	neverWake     mutation = "the stewards of other shards are not woken"
 )
 
-var mutations = []mutation{countTwice, arrivalOrder, claimsAreKept, claimsForever, finalAtOnce, noDigests, ignoreLoss, neverResend}
+var mutations = []mutation{countTwice, arrivalOrder, claimsAreKept, claimsForever, finalAtOnce, noDigests, ignoreLoss, neverResend, neverWake}
 
 // mutateAdd spoils the plan after a receipt was added; before is the result
 // that counted until then.
@@ -30,7 +31,7 @@ func (n *simNode) mutateAdd(r *protocol.Receipt, before protocol.CID) {
 	t := n.plan.at(r.Task)
 	switch {
 	case n.s.mutation == countTwice && before != "" && before == t.result:
-		n.plan.done[r.Task.Stage]++
+		n.plan.meters[r.Task.Stage][0].done++
 	case n.s.mutation == arrivalOrder && before != "":
 		t.result = before
 	}
@@ -47,12 +48,20 @@ func (n *simNode) mutateAward(a *protocol.Award) {
 }
 
 func (n *simNode) mutateTick() {
-	if n.s.mutation != claimsForever {
-		return
-	}
-	for k, c := range n.steward.claims {
-		c.until = n.now().Add(time.Hour)
-		n.steward.claims[k] = c
+	switch n.s.mutation {
+	case claimsForever:
+		n.eachSteward(func(st *Steward) {
+			for k, c := range st.claims {
+				c.until = n.now().Add(time.Hour)
+				st.claims[k] = c
+			}
+		})
+	case neverWake:
+		st := n.steward(0)
+		st.woken = n.now()
+		for shard := range n.plan.Layout.Shards() {
+			st.awake[shard] = true
+		}
 	}
 }
 

@@ -38,7 +38,7 @@ func (s *Steward) offerReady(now time.Time) []Effect {
 	var out []Effect
 	s.waiting = ""
 	for len(s.offers) < maxOffers {
-		keys := s.plan.Ready(protocol.MaxOfferBatch, s.taken)
+		keys := s.plan.Ready(s.shard, protocol.MaxOfferBatch, s.taken)
 		if len(keys) == 0 {
 			break
 		}
@@ -47,7 +47,7 @@ func (s *Steward) offerReady(now time.Time) []Effect {
 			s.waiting = s.whyNobody(keys[0].Stage)
 			break
 		}
-		if failed := s.plan.failedTasks(); len(failed) > 0 {
+		if failed := s.plan.Ledger.facts.failedTasks(s.shard); len(failed) > 0 {
 			keys = alone(keys, failed)
 		}
 		ask := s.candidates(now, keys[0], capable)

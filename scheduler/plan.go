@@ -13,14 +13,19 @@ import (
 // and a receipt counts only if its inputs are the results that count before
 // it: so every node that holds the same receipts derives the same root, in
 // whatever order they came.
+//
+// Of a top (see [Layout]) the lowest result counts, whatever it was made from:
+// outside of its column its inputs are not known. What it was made from is done
+// with it.
 type Plan struct {
 	Job      protocol.CID
 	Manifest *protocol.Manifest
 	Ledger   *Ledger
+	Layout   *Layout
 
-	tasks    [][]task // by stage and index
-	done     []int    // by stage
-	low      []int    // by stage: every task below is done and at hand
+	tasks    table[task]
+	meters   [][]meter   // by stage and column
+	lost     map[int]int // tasks whose results are lost, by shard
 	conflict *protocol.Key
 }
 
@@ -30,11 +35,19 @@ type task struct {
 	lost   bool // its result is held by nobody: a hint, undone by a new receipt
 }
 
+// meter says how much of a stage is done in one column.
+type meter struct {
+	done int // tasks whose results are known
+	low  int // every task below is done and at hand
+}
+
 // NewPlan returns the plan of a job of which nothing is done.
-func NewPlan(job protocol.CID, m *protocol.Manifest) *Plan {
-	p := &Plan{Job: job, Manifest: m, Ledger: NewLedger(job, m), done: make([]int, len(m.Stages)), low: make([]int, len(m.Stages))}
-	for _, s := range m.Stages {
-		p.tasks = append(p.tasks, make([]task, s.Tasks))
+func NewPlan(job protocol.CID, m *protocol.Manifest) *Plan { return newPlan(job, m, NewLayout(m)) }
+
+func newPlan(job protocol.CID, m *protocol.Manifest, l *Layout) *Plan {
+	p := &Plan{Job: job, Manifest: m, Ledger: newLedger(job, l), Layout: l, tasks: newTable[task](l), meters: make([][]meter, len(m.Stages)), lost: map[int]int{}}
+	for s := range p.meters {
+		p.meters[s] = make([]meter, l.columns(s))
 	}
 	return p
 }
@@ -46,12 +59,12 @@ func (p *Plan) AddReceipt(signed protocol.SignedReceipt, open *protocol.Receipt)
 		return false
 	}
 	k := open.Task
-	if _, known := p.Ledger.tasks[k.Stage][k.Index].find(signed.Body); known {
+	if _, known := p.Ledger.tasks.at(k).find(signed.Body); known {
 		return false
 	}
 	// One that the ledger has no room for still says that its result is there
 	// again.
-	p.at(k).lost = false
+	p.Find(k)
 	if !p.Ledger.AddReceipt(signed, open) {
 		return false
 	}
@@ -65,28 +78,45 @@ func (p *Plan) AddFact(signed protocol.Signed, open *protocol.Fact) bool {
 }
 
 // isDone reports whether a result of task k counts.
-func (p *Plan) isDone(k protocol.Key) bool { return p.at(k).result != "" }
+func (p *Plan) isDone(k protocol.Key) bool { return p.tasks.get(k).result != "" }
 
-func (p *Plan) at(k protocol.Key) *task { return &p.tasks[k.Stage][k.Index] }
+func (p *Plan) at(k protocol.Key) *task { return p.tasks.at(k) }
+
+// meter is that of task k's column, and where in it k is.
+func (p *Plan) meter(k protocol.Key) (*meter, int) {
+	column, at := p.Layout.place(k)
+	return &p.meters[k.Stage][column], at
+}
+
+// known is how many results of a stage are known here.
+func (p *Plan) known(stage int) int {
+	n := 0
+	for _, m := range p.meters[stage] {
+		n += m.done
+	}
+	return n
+}
 
 // derive finds anew which result of task k counts, and does so for all that
 // depends on it when that has changed.
 func (p *Plan) derive(k protocol.Key) {
-	t := p.at(k)
 	result, size := p.counted(k)
-	if result == t.result {
+	if result == p.tasks.get(k).result {
 		return
 	}
-	whole := p.done[k.Stage] == len(p.tasks[k.Stage])
+	stage := p.Manifest.Stages[k.Stage].Tasks
+	whole := p.known(k.Stage) == stage
+	t := p.at(k)
+	m, at := p.meter(k)
 	switch {
 	case t.result == "":
-		p.done[k.Stage]++
+		m.done++
 	case result == "":
-		p.done[k.Stage]--
-		p.low[k.Stage] = min(p.low[k.Stage], k.Index)
+		m.done--
+		m.low = min(m.low, at)
 	}
 	t.result, t.size = result, size
-	whole = whole || p.done[k.Stage] == len(p.tasks[k.Stage])
+	whole = whole || p.known(k.Stage) == stage
 	from, count := dependents(p.Manifest, k)
 	if count > 1 && !whole {
 		return // all of them read the whole stage, which was not and is not done
@@ -98,16 +128,20 @@ func (p *Plan) derive(k protocol.Key) {
 
 // counted returns the result of task k that counts, or the zero CID.
 func (p *Plan) counted(k protocol.Key) (result protocol.CID, size int64) {
-	receipts := p.Ledger.tasks[k.Stage][k.Index].receipts
+	receipts := p.Ledger.tasks.get(k).receipts
 	if len(receipts) == 0 {
 		return "", 0
 	}
-	digest, known := p.InputsDigest(k)
-	if !known {
-		return "", 0
+	top := p.Layout.IsTop(k)
+	var digest protocol.Digest
+	if !top {
+		var known bool
+		if digest, known = p.InputsDigest(k); !known {
+			return "", 0
+		}
 	}
 	for _, e := range receipts {
-		if e.open.Inputs != digest {
+		if !top && e.open.Inputs != digest {
 			continue
 		}
 		if result != "" && e.open.Result != result && p.Manifest.Mode == protocol.Strict {
@@ -129,7 +163,7 @@ func (p *Plan) InputsDigest(k protocol.Key) (protocol.Digest, bool) {
 	from, count := dependencies(p.Manifest, k)
 	inputs := make([]protocol.CID, count)
 	for i := range inputs {
-		t := p.tasks[k.Stage-1][from+i]
+		t := p.tasks.get(protocol.Key{Stage: k.Stage - 1, Index: from + i})
 		if t.result == "" {
 			return protocol.Digest{}, false
 		}
@@ -148,7 +182,7 @@ func (p *Plan) Inputs(k protocol.Key, more []peer.ID) []protocol.Input {
 	inputs := make([]protocol.Input, count)
 	for i := range inputs {
 		dep := protocol.Key{Stage: k.Stage - 1, Index: from + i}
-		t := p.at(dep)
+		t := p.tasks.get(dep)
 		inputs[i] = protocol.Input{CID: t.result, Size: t.size, Holders: p.Holders(dep, more)}
 	}
 	return inputs
@@ -161,8 +195,9 @@ const maxHolders = 4
 // counts, and the job's stewards where the result rides in its receipt.
 func (p *Plan) Holders(k protocol.Key, stewards []peer.ID) []peer.ID {
 	var out []peer.ID
-	for _, e := range p.Ledger.tasks[k.Stage][k.Index].receipts {
-		if e.open.Result != p.at(k).result {
+	result := p.tasks.get(k).result
+	for _, e := range p.Ledger.tasks.get(k).receipts {
+		if e.open.Result != result {
 			continue
 		}
 		if !slices.Contains(out, e.open.Worker) {
@@ -180,27 +215,42 @@ func (p *Plan) Holders(k protocol.Key, stewards []peer.ID) []peer.ID {
 }
 
 // Result is the result of task k that counts, or the zero CID, and its size.
-func (p *Plan) Result(k protocol.Key) (protocol.CID, int64) { return p.at(k).result, p.at(k).size }
+func (p *Plan) Result(k protocol.Key) (protocol.CID, int64) {
+	t := p.tasks.get(k)
+	return t.result, t.size
+}
 
 // Lose notes that nobody holds the result of task k: it runs again if somebody
 // still needs it.
 func (p *Plan) Lose(k protocol.Key) {
-	p.at(k).lost = true
-	p.low[k.Stage] = min(p.low[k.Stage], k.Index)
+	if t := p.at(k); !t.lost {
+		t.lost = true
+		p.lost[p.Layout.ShardOf(k)]++
+	}
+	m, at := p.meter(k)
+	m.low = min(m.low, at)
+}
+
+// Find notes that somebody holds the result of task k after all.
+func (p *Plan) Find(k protocol.Key) {
+	if p.tasks.get(k).lost {
+		p.at(k).lost = false
+		p.lost[p.Layout.ShardOf(k)]--
+	}
 }
 
 // needed reports whether task k has to run: it never did, or its result is
 // lost and either part of the root, whose copies are yet to be made, or read by
-// something that is not done.
+// something that is not done. Of what a top was made from nothing is needed,
+// known or not, while the top is there.
 func (p *Plan) needed(k protocol.Key) bool {
-	t := p.at(k)
-	if t.result == "" {
-		return true
-	}
-	if !t.lost {
+	t := p.tasks.get(k)
+	switch {
+	case t.result == "":
+		return !p.Layout.inColumn(k.Stage) || p.Layout.IsTop(k) || p.needed(p.Layout.top(k))
+	case !t.lost:
 		return false
-	}
-	if k.Stage >= DataStage(p.Manifest) {
+	case k.Stage >= DataStage(p.Manifest):
 		return true
 	}
 	from, count := dependents(p.Manifest, k)
@@ -212,42 +262,106 @@ func (p *Plan) needed(k protocol.Key) bool {
 	return false
 }
 
-// complete reports whether nothing has to run any more: the root is known, and
-// none of its parts is known to be lost.
-func (p *Plan) complete() bool {
-	return p.Root().Defined() && len(p.Ready(1, func(protocol.Key) bool { return false })) == 0
-}
-
-// ready reports whether all that task k reads is done and at hand.
-func (p *Plan) ready(k protocol.Key) bool {
-	from, count := dependencies(p.Manifest, k)
-	if count > protocol.ConcatWidth || k.Stage > 0 && count == len(p.tasks[k.Stage-1]) {
-		if p.done[k.Stage-1] < len(p.tasks[k.Stage-1]) {
-			return false // cheaper than to look at each
+// unfinished reports whether something of a column has to run.
+func (p *Plan) unfinished(shard int) bool {
+	for _, k := range p.Layout.tops(shard) {
+		if p.needed(k) {
+			return true
 		}
 	}
-	for i := from; i < from+count; i++ {
-		if t := p.tasks[k.Stage-1][i]; t.result == "" || t.lost {
+	return false
+}
+
+// complete reports whether nothing of a shard has to run any more, and nothing
+// is known to be lost of what the root joins: of the job shard, whether the root
+// is known.
+func (p *Plan) complete(shard int) bool {
+	if shard > 0 {
+		return !p.unfinished(shard) && p.idle(shard)
+	}
+	if !p.Root().Defined() || !p.idle(0) {
+		return false
+	}
+	for shard := 1; shard < p.Layout.Shards(); shard++ {
+		if p.unfinished(shard) {
 			return false
 		}
 	}
 	return true
 }
 
-// Ready returns up to limit tasks of one stage that have to run, may run, and
-// are not to be skipped; later stages first, since they free what earlier ones
-// made.
-func (p *Plan) Ready(limit int, skip func(protocol.Key) bool) []protocol.Key {
-	for s := len(p.tasks) - 1; s >= 0; s-- {
-		if s > 0 && p.done[s-1] == 0 {
+// Joins are the tasks of a shard's view whose results the root joins, in order.
+func (p *Plan) Joins(shard int) []protocol.Key {
+	var out []protocol.Key
+	for s := DataStage(p.Manifest); s < len(p.Manifest.Stages); s++ {
+		from, count := p.Layout.View(shard, s)
+		for i := range count {
+			out = append(out, protocol.Key{Stage: s, Index: from + i})
+		}
+	}
+	return out
+}
+
+// settle is what a complete shard has to have copied; nil when there is nothing
+// that another shard does not see to.
+func (p *Plan) settle(shard int) *Settle {
+	joins := p.Joins(shard)
+	if len(joins) == 0 || joins[0].Stage == joins[len(joins)-1].Stage && shard > 0 {
+		return nil
+	}
+	e := &Settle{Job: p.Job, Shard: shard}
+	if shard == 0 {
+		e.Root = p.Root()
+	}
+	for _, k := range joins {
+		if k.Stage == joins[0].Stage {
+			e.Parts = append(e.Parts, k)
+		}
+		if k.Stage == joins[len(joins)-1].Stage {
+			e.Last = append(e.Last, k)
+		}
+	}
+	return e
+}
+
+// idle reports whether none of a shard's tasks has to run and may.
+func (p *Plan) idle(shard int) bool {
+	return len(p.Ready(shard, 1, func(protocol.Key) bool { return false })) == 0
+}
+
+// ready reports whether all that task k reads is done and at hand.
+func (p *Plan) ready(k protocol.Key) bool {
+	from, count := dependencies(p.Manifest, k)
+	if count > 0 && count == p.Manifest.Stages[k.Stage-1].Tasks && p.known(k.Stage-1) < count {
+		return false // cheaper than to look at each
+	}
+	for i := from; i < from+count; i++ {
+		if t := p.tasks.get(protocol.Key{Stage: k.Stage - 1, Index: i}); t.result == "" || t.lost {
+			return false
+		}
+	}
+	return true
+}
+
+// Ready returns up to limit tasks of one stage of a shard that have to run, may
+// run, and are not to be skipped; later stages first, since they free what
+// earlier ones made.
+func (p *Plan) Ready(shard, limit int, skip func(protocol.Key) bool) []protocol.Key {
+	if shard > 0 && p.lost[shard] == 0 && !p.unfinished(shard) {
+		return nil
+	}
+	for s := len(p.Manifest.Stages) - 1; s >= 0; s-- {
+		from, count := p.Layout.Range(shard, s)
+		if count == 0 || s > 0 && p.known(s-1) == 0 {
 			continue
 		}
+		m, _ := p.meter(protocol.Key{Stage: s, Index: from})
 		var out []protocol.Key
-		for i := p.low[s]; i < len(p.tasks[s]) && len(out) < limit; i++ {
-			k := protocol.Key{Stage: s, Index: i}
-			if t := p.at(k); t.result != "" && !t.lost {
-				if i == p.low[s] {
-					p.low[s]++
+		for i := m.low; i < count && len(out) < limit; i++ {
+			k := protocol.Key{Stage: s, Index: from + i}
+			if t := p.tasks.get(k); t.result != "" && !t.lost {
+				if i == m.low {
+					m.low++
 				}
 				continue
 			}
@@ -264,8 +378,7 @@ func (p *Plan) Ready(limit int, skip func(protocol.Key) bool) []protocol.Key {
 
 // Root is the job's root, once it is known.
 func (p *Plan) Root() protocol.CID {
-	last := len(p.tasks) - 1
-	return p.tasks[last][0].result
+	return p.tasks.get(protocol.Key{Stage: len(p.Manifest.Stages) - 1}).result
 }
 
 // Conflict is a task of a strict job with two different results: proof that
@@ -280,14 +393,50 @@ func (p *Plan) Conflict() (protocol.Key, bool) {
 // Done counts the tasks that are done in all stages.
 func (p *Plan) Done() int {
 	n := 0
-	for _, d := range p.done {
-		n += d
+	for shard := range p.Layout.Shards() {
+		n += p.ShardDone(shard)
+	}
+	return n
+}
+
+// ShardDone counts the tasks of a shard that are done.
+func (p *Plan) ShardDone(shard int) int {
+	n := 0
+	for s := range p.Manifest.Stages {
+		n += p.stageDone(shard, s)
 	}
 	return n
 }
 
 // StageDone counts the tasks of one stage that are done.
-func (p *Plan) StageDone(stage int) int { return p.done[stage] }
+func (p *Plan) StageDone(stage int) int {
+	n := 0
+	for shard := range p.Layout.Shards() {
+		n += p.stageDone(shard, stage)
+	}
+	return n
+}
+
+// stageDone counts the tasks of a shard's part of a stage that are done: those
+// whose results are known here, and those that a top was made from.
+func (p *Plan) stageDone(shard, stage int) int {
+	from, count := p.Layout.Range(shard, stage)
+	if count == 0 {
+		return 0
+	}
+	m, _ := p.meter(protocol.Key{Stage: stage, Index: from})
+	if shard == 0 || m.done == count {
+		return m.done
+	}
+	n := 0
+	for i := from; i < from+count; i++ {
+		k := protocol.Key{Stage: stage, Index: i}
+		if p.tasks.get(k).result != "" || p.tasks.get(p.Layout.top(k)).result != "" {
+			n++
+		}
+	}
+	return n
+}
 
 // Ended is how the job ended, by precedence: cancelled, final, failed. It is
 // nil while the job goes on.

@@ -74,11 +74,11 @@ func TestLostResult(t *testing.T) {
 	finish(1, 0)
 	p.Lose(protocol.Key{Stage: 0, Index: 3})  // its merge is done: nobody needs it
 	p.Lose(protocol.Key{Stage: 0, Index: 12}) // its merge is not
-	if got := p.Ready(10, never); !slices.Equal(got, []protocol.Key{{Stage: 0, Index: 12}}) {
+	if got := p.Ready(0, 10, never); !slices.Equal(got, []protocol.Key{{Stage: 0, Index: 12}}) {
 		t.Fatalf("ready: %v, want task 0/12", got)
 	}
 	finish(0, 12)
-	if got := p.Ready(10, never); !slices.Equal(got, []protocol.Key{{Stage: 1, Index: 1}}) {
+	if got := p.Ready(0, 10, never); !slices.Equal(got, []protocol.Key{{Stage: 1, Index: 1}}) {
 		t.Fatalf("ready: %v, want task 1/1", got)
 	}
 }

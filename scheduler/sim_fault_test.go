@@ -31,6 +31,7 @@ type scenario struct {
 	cancels                  bool
 	keepDisks                bool // crashes lose no disk
 	loseParts                int  // of the root, when it is known and not copied yet
+	leaves                   int  // of a column
 
 	faults   []func(*sim)
 	mutation mutation
@@ -101,6 +102,7 @@ func newScenario(seed uint64) scenario {
 			c.loseAwards = 0.3
 		}
 	}
+	c.leaves = []int{protocol.ShardLeaves, 8, 64}[rng.IntN(3)]
 	c.limit = time.Minute + 4*c.span()
 	if c.slow { // nobody runs again what a slow node has begun
 		c.limit += 10 * (4*c.span() + time.Duration(len(c.m.Stages))*c.taskTime)
@@ -162,7 +164,7 @@ func crashes(s *sim) {
 			s.after(d, func() {
 				n := s.anyNode()
 				if s.rng.IntN(2) == 0 { // the stewards have most to lose
-					n = s.nodes[Stewards(string(s.job), s.m.Copies, s.live())[0]]
+					n = s.nodes[Stewards(string(s.job), 0, s.m.Copies, s.live())[0]]
 				}
 				s.crash(n, lose, back)
 			})
@@ -186,7 +188,7 @@ func stewardsInTurn(s *sim) {
 	for i := range s.m.Copies + 1 {
 		d := time.Duration(1+i*4)*time.Second + s.upTo(2*time.Second)
 		s.healed(d)
-		s.after(d, func() { s.crash(s.nodes[Stewards(string(s.job), 1, s.live())[0]], true, 0) })
+		s.after(d, func() { s.crash(s.nodes[Stewards(string(s.job), 0, 1, s.live())[0]], true, 0) })
 	}
 }
 
@@ -268,7 +270,7 @@ func cancel(s *sim) {
 	d := s.upTo(s.span())
 	s.healed(d)
 	s.after(d, func() {
-		n := s.nodes[Stewards(string(s.job), s.m.Copies, s.live())[0]]
+		n := s.nodes[Stewards(string(s.job), 0, s.m.Copies, s.live())[0]]
 		if n.plan != nil {
 			s.seen.cancelled = true
 			n.state(protocol.Fact{Kind: protocol.Cancelled})

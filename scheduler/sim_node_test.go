@@ -28,11 +28,12 @@ type simNode struct {
 	nodes  []Node // of the view
 
 	plan     *Plan // nil while the job is not known here
-	steward  *Steward
+	stewards map[int]*Steward
+	ranks    *Ranks
 	worker   *Worker
 	courier  *Courier
 	ended    bool
-	settling bool
+	settling map[int]bool
 	checking map[protocol.Key]bool
 	running  map[protocol.Key]bool // false once it was told to stop
 }
@@ -77,7 +78,7 @@ func (n *simNode) every(d time.Duration, do func()) {
 func (n *simNode) boot() {
 	n.starts++
 	n.up, n.hangs = true, time.Time{}
-	n.plan, n.steward, n.ended, n.settling = nil, nil, false, false
+	n.plan, n.stewards, n.ended, n.settling = nil, nil, false, map[int]bool{}
 	n.worker, n.courier = NewWorker(2, 1<<40, rand.New(rand.NewPCG(n.s.seed, uint64(n.index)+100*n.starts+50))), NewCourier()
 	n.checking, n.running = map[protocol.Key]bool{}, map[protocol.Key]bool{}
 	n.look()
@@ -87,7 +88,11 @@ func (n *simNode) boot() {
 	n.every(25*time.Millisecond, n.tick)
 	n.every(protocol.PingEvery, n.ping)
 	n.every(time.Second, n.look)
-	n.every(protocol.DigestEvery, n.announce)
+	n.every(protocol.DigestEvery, func() {
+		if n.plan != nil {
+			n.announce(n.plan.Awake())
+		}
+	})
 }
 
 // know makes the job known here, with what the disk has of it.
@@ -95,11 +100,67 @@ func (n *simNode) know() {
 	if n.plan != nil {
 		return
 	}
-	n.plan = NewPlan(n.s.job, n.s.m)
-	n.steward = NewSteward(n.plan, n.id, rand.New(rand.NewPCG(n.s.seed, uint64(n.index)+100*n.starts)))
+	n.plan, n.stewards = n.s.newPlan(), map[int]*Steward{}
+	n.ranks = NewRanks(n.s.job, n.s.m.Copies)
 	n.look()
+	n.steward(0)
 	n.add(n.disk.receipts, n.disk.facts)
-	n.announce()
+	n.announce(n.plan.Heard())
+}
+
+func (s *sim) newPlan() *Plan { return newPlan(s.job, s.m, s.layout()) }
+
+func (c *scenario) layout() *Layout { return layoutOf(c.m, c.leaves) }
+
+// steward is this node's steward of a shard, which it becomes if it is not.
+func (n *simNode) steward(shard int) *Steward {
+	if st := n.stewards[shard]; st != nil {
+		return st
+	}
+	st := NewSteward(n.plan, shard, n.id, rand.New(rand.NewPCG(n.s.seed, uint64(n.index)+100*n.starts+10000*uint64(shard))))
+	n.stewards[shard] = st
+	n.inform(st)
+	return st
+}
+
+// wake has this node look after a shard, if it ranks among its stewards.
+func (n *simNode) wake(shard int) {
+	if shard < n.plan.Layout.Shards() && within(n.stewardsOf(shard), n.id) && !n.ended {
+		n.steward(shard)
+	}
+}
+
+func (n *simNode) stewardsOf(shard int) []peer.ID {
+	if st := n.stewards[shard]; st != nil {
+		return st.Stewards()
+	}
+	if n.s.everyone {
+		return n.believed(shard)
+	}
+	return n.ranks.Of(shard)
+}
+
+// believed are a shard's stewards where everyone takes itself for the first.
+func (n *simNode) believed(shard int) []peer.ID {
+	others := slices.DeleteFunc(Stewards(string(n.s.job), shard, len(n.view), n.view), func(id peer.ID) bool { return id == n.id })
+	return append([]peer.ID{n.id}, first(n.s.m.Copies-1, others)...)
+}
+
+// inform tells a steward who lives.
+func (n *simNode) inform(st *Steward) {
+	n.perform(st.SetNodes(n.now(), n.nodes))
+	if n.s.everyone {
+		st.stewards = n.believed(st.shard)
+	}
+}
+
+// eachSteward walks this node's stewards in the order of their shards.
+func (n *simNode) eachSteward(f func(*Steward)) {
+	for shard := range n.plan.Layout.Shards() {
+		if st := n.stewards[shard]; st != nil {
+			f(st)
+		}
+	}
 }
 
 // look brings the view up to date: it sees who can be reached by others of
@@ -124,15 +185,13 @@ func (n *simNode) look() {
 		running, queued := s.nodes[id].worker.Load()
 		n.nodes = append(n.nodes, Node{Load: running + queued, ID: id, Slots: 2, Has: simHas})
 	}
-	before := n.steward.Stewards()
-	n.perform(n.steward.SetNodes(n.now(), n.nodes))
-	if s.everyone {
-		ranks := slices.DeleteFunc(Rank(string(n.s.job), n.view), func(id peer.ID) bool { return id == n.id })
-		n.steward.stewards = append([]peer.ID{n.id}, first(n.s.m.Copies-1, ranks)...)
+	before := map[int][]peer.ID{}
+	for _, shard := range n.plan.Heard() {
+		before[shard] = n.stewardsOf(shard)
 	}
-	if !slices.Equal(before, n.steward.Stewards()) && before != nil {
-		n.announce()
-	}
+	n.ranks.SetNodes(n.nodes)
+	n.eachSteward(n.inform)
+	n.announce(slices.DeleteFunc(n.plan.Heard(), func(shard int) bool { return slices.Equal(before[shard], n.stewardsOf(shard)) }))
 }
 
 func (n *simNode) tick() {
@@ -141,41 +200,69 @@ func (n *simNode) tick() {
 	}
 	if !n.ended {
 		n.mutateTick()
-		n.perform(n.steward.Tick(n.now()))
+		n.tickStewards()
 		n.perform(n.worker.Tick(n.now(), n.id, n.nodes, simHas))
 	}
 	if n.s.mutation != neverResend {
-		n.perform(n.courier.Tick(n.now(), func(protocol.CID) []peer.ID { return n.steward.Stewards() }))
+		n.perform(n.courier.Tick(n.now(), func(_ protocol.CID, shard int) []peer.ID { return n.stewardsOf(shard) }))
 	}
 }
 
-// ping tells the stewards what is held here, and fellow stewards that the job
-// is known here.
+func (n *simNode) tickStewards() {
+	n.eachSteward(func(st *Steward) { n.perform(st.Tick(n.now())) })
+}
+
+// ping tells the stewards of shards what is held here of them, fellow stewards
+// that the shard is known here, and those of the job how far the shard is.
 func (n *simNode) ping() {
 	if n.plan == nil {
 		return
 	}
-	claims := n.worker.Claims(n.now())
-	stewards := n.steward.Stewards()
-	var fellow []protocol.ShardRef
-	if within(stewards, n.id) && !n.ended {
-		fellow = []protocol.ShardRef{{Job: n.s.job}}
+	pings := map[peer.ID]*protocol.Ping{}
+	to := func(id peer.ID) *protocol.Ping {
+		if pings[id] == nil {
+			pings[id] = &protocol.Ping{Boot: n.starts}
+		}
+		return pings[id]
 	}
-	if len(claims)+len(fellow) == 0 {
-		return
+	for _, c := range n.worker.Claims(n.now()) {
+		for shard, part := range ordered(n.plan.Layout.Split(c)) {
+			for _, id := range n.stewardsOf(shard) {
+				p := to(id)
+				p.Claims = []protocol.Claim{Joined(append(p.Claims, protocol.Claim{})[0], part)}
+			}
+		}
 	}
-	for _, id := range stewards {
-		n.s.send(n, id, &protocol.Ping{Boot: n.starts, Claims: claims, Stewards: fellow})
+	n.eachSteward(func(st *Steward) {
+		if n.ended || !within(st.Stewards(), n.id) {
+			return
+		}
+		for _, id := range st.Stewards() {
+			to(id).Stewards = append(to(id).Stewards, protocol.ShardRef{Job: n.s.job, Shard: st.shard})
+		}
+		if p, acting := st.Progress(); acting && st.shard > 0 {
+			for _, id := range n.stewardsOf(0) {
+				to(id).Progress = append(to(id).Progress, p)
+			}
+		}
+	})
+	for _, id := range n.s.ids {
+		if p := pings[id]; p != nil {
+			n.s.send(n, id, p)
+		}
 	}
 }
 
-func (n *simNode) announce() {
+// announce tells the stewards of shards what is known here of them.
+func (n *simNode) announce(shards []int) {
 	if n.plan == nil || n.ended {
 		return
 	}
-	for _, id := range n.steward.Stewards() {
-		if id != n.id {
-			n.s.send(n, id, n.plan.Ledger.Announce(true))
+	for _, shard := range shards {
+		for _, id := range n.stewardsOf(shard) {
+			if id != n.id {
+				n.s.send(n, id, n.plan.Ledger.Announce(shard, true))
+			}
 		}
 	}
 }
@@ -213,7 +300,13 @@ func (n *simNode) deliver(from peer.ID, m protocol.Message) {
 	case *protocol.Release:
 		n.perform(n.worker.Released(m))
 		return
-	case *protocol.Done, *protocol.Announce:
+	case *protocol.Done:
+		n.know()
+		n.wake(m.Shard)
+	case *protocol.Announce:
+		n.know()
+		n.wake(m.Shard)
+	case *protocol.Lost:
 		n.know()
 	}
 	if n.plan == nil {
@@ -222,22 +315,18 @@ func (n *simNode) deliver(from peer.ID, m protocol.Message) {
 	switch m := m.(type) {
 	case *protocol.Bid:
 		if !n.ended {
-			n.perform(n.steward.Bid(now, from, m))
+			n.perform(n.asker(m.Reservation).Bid(now, from, m))
 		}
 	case *protocol.Ping:
-		if len(m.Stewards) > 0 {
-			n.steward.Fellow(now, from)
+		n.pinged(now, from, m)
+	case *protocol.Lost:
+		if len(m.Tasks) > 0 && !n.ended {
+			shard := n.plan.Layout.ShardOf(m.Tasks[0])
+			n.wake(shard)
+			n.check(Check{Shard: shard, Task: m.Tasks[0], Deps: m.Tasks})
 		}
-		if n.ended {
-			return
-		}
-		var c protocol.Claim
-		if len(m.Claims) > 0 {
-			c = m.Claims[0]
-		}
-		n.perform(n.steward.Pinged(now, from, m.Boot, c.Tasks, c.Running))
 	case *protocol.Stolen:
-		n.steward.Stolen(now, from, m)
+		n.eachSteward(func(st *Steward) { st.Stolen(now, from, m) })
 	case *protocol.Done:
 		n.add(m.Receipts, m.Facts)
 		s.seen.arrived(s, n, from, m)
@@ -249,8 +338,40 @@ func (n *simNode) deliver(from peer.ID, m protocol.Message) {
 			s.send(n, from, d)
 		}
 		if m.Reply && n.plan.Ledger.Lacks(m) {
-			s.send(n, from, n.plan.Ledger.Announce(false))
+			s.send(n, from, n.plan.Ledger.Announce(m.Shard, false))
 		}
+	}
+}
+
+// asker is the steward that made an offer; any when it is closed.
+func (n *simNode) asker(reservation uint64) *Steward {
+	asker := n.steward(0)
+	n.eachSteward(func(st *Steward) {
+		if st.Asks(reservation) {
+			asker = st
+		}
+	})
+	return asker
+}
+
+func (n *simNode) pinged(now time.Time, from peer.ID, p *protocol.Ping) {
+	for _, r := range p.Stewards {
+		if st := n.stewards[r.Shard]; st != nil {
+			st.Fellow(now, from)
+		}
+	}
+	if n.ended {
+		return
+	}
+	var held map[int]protocol.Claim
+	if len(p.Claims) > 0 {
+		held = n.plan.Layout.Split(p.Claims[0])
+	}
+	n.eachSteward(func(st *Steward) {
+		n.perform(st.Pinged(now, from, p.Boot, held[st.shard].Tasks, held[st.shard].Running))
+	})
+	for _, progress := range p.Progress {
+		n.steward(0).Reported(now, progress)
 	}
 }
 
@@ -264,7 +385,9 @@ func (n *simNode) add(receipts []protocol.SignedReceipt, facts []protocol.Signed
 		}
 		if n.plan.AddReceipt(r, open) {
 			n.disk.receipt(r)
-			n.perform(n.steward.Received(n.now(), open))
+			if st := n.stewards[n.plan.Layout.ShardOf(open.Task)]; st != nil {
+				n.perform(st.Received(n.now(), open))
+			}
 		}
 		n.mutateAdd(open, before)
 	}
@@ -272,8 +395,11 @@ func (n *simNode) add(receipts []protocol.SignedReceipt, facts []protocol.Signed
 		open := opened[protocol.Fact](n.s, f.Body)
 		if n.plan.AddFact(f, open) {
 			n.disk.fact(f)
-			if open.Run != nil {
-				n.steward.FailedRun(n.now(), open.By, open.Run)
+			if open.Run == nil {
+				continue
+			}
+			if st := n.stewards[n.plan.Layout.ShardOf(open.Run.Task)]; st != nil {
+				st.FailedRun(n.now(), open.By, open.Run)
 			}
 		}
 	}
@@ -284,21 +410,30 @@ func (n *simNode) add(receipts []protocol.SignedReceipt, facts []protocol.Signed
 		n.end()
 		return
 	}
-	n.perform(n.steward.Tick(n.now()))
+	n.tickStewards()
 }
 
-// end acts on the job's end: whoever works for it hears of it.
+// end acts on the job's end: whoever works for it hears of it, and from the job
+// shard's stewards those of the other shards.
 func (n *simNode) end() {
-	n.perform(n.steward.Tick(n.now()))
+	n.tickStewards()
 	n.ended = true
 	n.perform(n.worker.Drop(n.s.job))
-	_, facts := n.plan.Ledger.Everything()
-	ends := slices.DeleteFunc(facts, func(f protocol.Signed) bool {
-		return opened[protocol.Fact](n.s, f.Body).Kind != n.plan.Ended().Kind
+	ends := n.plan.Ledger.Stated(n.plan.Ended().Kind)
+	tell := map[peer.ID]bool{}
+	n.eachSteward(func(st *Steward) {
+		for _, id := range st.Involved() {
+			tell[id] = true
+		}
 	})
-	for _, w := range n.steward.Involved() {
-		if w != n.id {
-			n.s.send(n, w, &protocol.Done{Job: n.s.job, Facts: ends})
+	for shard := 1; shard < n.plan.Layout.Shards() && within(n.stewardsOf(0), n.id); shard++ {
+		for _, id := range n.stewardsOf(shard) {
+			tell[id] = true
+		}
+	}
+	for _, id := range n.s.ids {
+		if tell[id] && id != n.id {
+			n.s.send(n, id, &protocol.Done{Job: n.s.job, Facts: ends})
 		}
 	}
 }
@@ -321,11 +456,19 @@ func (n *simNode) state(f protocol.Fact) {
 	n.tell(nil, []protocol.Signed{{Body: protocol.Encode(f)}})
 }
 
-// tell adds to this node's ledger and brings the same to the other stewards.
+// tell adds to this node's ledger and brings the same to the other stewards of
+// the shards that hear of it.
 func (n *simNode) tell(receipts []protocol.SignedReceipt, facts []protocol.Signed) {
 	n.add(receipts, facts)
-	others := slices.DeleteFunc(slices.Clone(n.steward.Stewards()), func(id peer.ID) bool { return id == n.id })
-	for _, d := range Batches(n.s.job, receipts, facts) {
+	mail := Mail{}
+	for _, r := range receipts {
+		mail.Receipt(n.plan.Layout, opened[protocol.Receipt](n.s, r.Body).Task, r)
+	}
+	for _, f := range facts {
+		mail.Fact(n.plan.Layout, opened[protocol.Fact](n.s, f.Body), f)
+	}
+	for _, d := range mail.Messages(n.s.job) {
+		others := slices.DeleteFunc(slices.Clone(n.stewardsOf(d.Shard)), func(id peer.ID) bool { return id == n.id })
 		n.perform(n.courier.Post(n.now(), d, others))
 	}
 }

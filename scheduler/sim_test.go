@@ -29,7 +29,8 @@ type sim struct {
 	ids   []peer.ID // of all nodes, those that have not joined yet among them
 	job   protocol.CID
 	net   network
-	opens map[string]any // what is signed, decoded once
+	opens map[string]any                  // what is signed, decoded once
+	links map[protocol.CID][]protocol.CID // of results that join those of their column
 
 	lastFault time.Time // when the last fault was healed
 	seen      journal
@@ -60,7 +61,7 @@ func (e *events) Pop() any {
 func newSim(c scenario) *sim {
 	s := &sim{
 		scenario: c, rng: rand.New(rand.NewPCG(c.seed, 1)), start: time.Unix(1e9, 0), nodes: map[peer.ID]*simNode{},
-		job: protocol.NewCID(protocol.CodecDagCBOR, []byte(fmt.Sprint(c.seed))), opens: map[string]any{},
+		job: protocol.NewCID(protocol.CodecDagCBOR, []byte(fmt.Sprint(c.seed))), opens: map[string]any{}, links: map[protocol.CID][]protocol.CID{},
 		net: network{side: map[peer.ID]int{}, cut: map[[2]peer.ID]bool{}}, seen: newJournal(),
 	}
 	s.now, s.lastFault = s.start, s.start
@@ -87,11 +88,11 @@ func newSim(c scenario) *sim {
 func (s *sim) commit() {
 	fact := protocol.Fact{Job: s.job, Kind: protocol.Committed, By: s.ids[0], At: s.now, Copies: min(s.m.Copies, s.size)}
 	signed := protocol.Signed{Body: protocol.Encode(fact)}
-	for _, id := range Stewards(string(s.job), s.m.Copies, s.ids[:s.size]) {
+	for _, id := range Stewards(string(s.job), 0, s.m.Copies, s.ids[:s.size]) {
 		n := s.nodes[id]
 		n.know()
 		n.add(nil, []protocol.Signed{signed})
-		n.perform(n.steward.Begin(n.now()))
+		n.perform(n.steward(0).Begin(n.now()))
 	}
 }
 
@@ -159,7 +160,7 @@ func (s *sim) run() error {
 // nothing, when it was over hears of the job only when it asks.
 func (s *sim) over() bool {
 	kinds := map[protocol.FactKind]bool{}
-	for _, id := range Stewards(string(s.job), s.m.Copies, s.live()) {
+	for _, id := range Stewards(string(s.job), 0, s.m.Copies, s.live()) {
 		n := s.nodes[id]
 		if n.hung() || n.plan != nil && n.plan.Ended() == nil {
 			return false
@@ -176,7 +177,13 @@ func (s *sim) over() bool {
 			}
 		})
 	}
-	return len(kinds) == 1 && (!s.cancels || s.now.After(s.lastFault))
+	acting := false // for another shard, of which the end has not been heard
+	s.each(up, func(n *simNode) {
+		if n.plan != nil && n.plan.Ended() == nil {
+			n.eachSteward(func(st *Steward) { acting = acting || st.Acting() })
+		}
+	})
+	return len(kinds) == 1 && !acting && (!s.cancels || s.now.After(s.lastFault))
 }
 
 func (s *sim) describe() string {
@@ -185,7 +192,10 @@ func (s *sim) describe() string {
 		if n.plan == nil {
 			return
 		}
-		text += fmt.Sprintf("\n  %s acting=%v done=%d/%d committed=%v ended=%v claims=%d offers=%d waiting=%q", n.id[2:], n.steward.Acting(), n.plan.Done(), s.m.Tasks(), n.plan.Ledger.Fact(protocol.Committed) != nil, n.plan.Ended() != nil, len(n.steward.claims), len(n.steward.offers), n.steward.Waiting())
+		text += fmt.Sprintf("\n  %x done=%d/%d committed=%v ended=%v", n.id[2:], n.plan.Done(), s.m.Tasks(), n.plan.Ledger.Fact(protocol.Committed) != nil, n.plan.Ended() != nil)
+		n.eachSteward(func(st *Steward) {
+			text += fmt.Sprintf("\n    shard %d acting=%v done=%d/%d lost=%d claims=%d offers=%d waiting=%q", st.shard, st.Acting(), n.plan.ShardDone(st.shard), n.plan.Layout.Tasks(st.shard), n.plan.lost[st.shard], len(st.claims), len(st.offers), st.Waiting())
+		})
 	})
 	return text
 }

@@ -2,6 +2,8 @@ package scheduler
 
 import (
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"time"
 
@@ -46,11 +48,13 @@ func (n *simNode) perform(effects []Effect) {
 		case Stop:
 			n.running[e.Task] = false
 		case Stole:
-			for _, id := range n.steward.Stewards() {
-				n.s.send(n, id, &protocol.Stolen{Job: e.Job, From: e.From, Tasks: e.Tasks})
+			for shard, keys := range ordered(n.plan.Layout.ByShard(e.Tasks)) {
+				for _, id := range n.stewardsOf(shard) {
+					n.s.send(n, id, &protocol.Stolen{Job: e.Job, From: e.From, Tasks: keys})
+				}
 			}
 		case Check:
-			n.check(e.Task, e.Deps)
+			n.check(e)
 		case Settle:
 			n.settle(e)
 		case Conclude:
@@ -61,6 +65,17 @@ func (n *simNode) perform(effects []Effect) {
 			}
 			if e.What == "claim lost" || e.What == "slow task offered again" {
 				n.s.seen.excuses++
+			}
+		}
+	}
+}
+
+// ordered walks a map in the order of its keys.
+func ordered[V any](m map[int]V) iter.Seq2[int, V] {
+	return func(yield func(int, V) bool) {
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			if !yield(k, m[k]) {
+				return
 			}
 		}
 	}
@@ -116,15 +131,33 @@ func (n *simNode) failure(e Start) *protocol.Failure {
 	return nil
 }
 
-// holders are the nodes within reach that hold a block, this one perhaps.
+// holders are the nodes within reach that hold a result whole, this one
+// perhaps.
 func (n *simNode) holders(c protocol.CID) []peer.ID {
 	var out []peer.ID
 	n.s.each(up, func(x *simNode) {
-		if x.disk.blocks[c] && (x == n || n.s.talks(n.id, x.id)) {
+		if x.whole(c) && (x == n || n.s.talks(n.id, x.id)) {
 			out = append(out, x.id)
 		}
 	})
 	return out
+}
+
+// whole reports whether a result is held here with all that it links to.
+func (n *simNode) whole(c protocol.CID) bool {
+	return n.disk.blocks[c] && !slices.ContainsFunc(n.s.links[c], func(l protocol.CID) bool { return !n.disk.blocks[l] })
+}
+
+// fetch has this node hold what it can of a result that from brings.
+func (n *simNode) fetch(c protocol.CID, from []peer.ID) bool {
+	for _, id := range from {
+		for _, b := range append([]protocol.CID{c}, n.s.links[c]...) {
+			if n.s.nodes[id].disk.blocks[b] {
+				n.disk.blocks[b] = true
+			}
+		}
+	}
+	return n.whole(c)
 }
 
 func (n *simNode) finish(e Start, took time.Duration) {
@@ -141,6 +174,9 @@ func (n *simNode) finish(e Start, took time.Duration) {
 	signed := protocol.SignedReceipt{Body: protocol.Encode(r)}
 	s.seen.ran[string(signed.Body)] = true
 	n.disk.blocks[r.Result] = true
+	if e.Task.Stage > DataStage(s.m) && n.plan.Layout.IsTop(e.Task) {
+		s.links[r.Result] = cids
+	}
 	told := func() {
 		n.tell([]protocol.SignedReceipt{signed}, nil)
 		n.worker.Told(s.job, e.Task)
@@ -155,63 +191,92 @@ func (n *simNode) finish(e Start, took time.Duration) {
 		copies, key = s.m.Copies-1, string(s.job)
 	}
 	targets := slices.DeleteFunc(Rank(key, n.view), func(id peer.ID) bool { return id == n.id })
-	n.place(r.Result, targets, copies, func(int) { told() })
+	n.place(r.Result, n.id, targets, copies, func(int) { told() })
 }
 
-// place copies a block to the first of targets that answer, one after another.
-func (n *simNode) place(c protocol.CID, targets []peer.ID, copies int, then func(lacking int)) {
-	if copies <= 0 || len(targets) == 0 || len(n.holders(c)) == 0 {
+// place copies a result to the first of targets that answer, one after another:
+// from who has it, and from all that hold it whole.
+func (n *simNode) place(c protocol.CID, from peer.ID, targets []peer.ID, copies int, then func(lacking int)) {
+	if copies <= 0 || len(targets) == 0 {
 		then(max(copies, 0))
 		return
 	}
 	n.s.call(n, targets[0], func(ok bool) {
-		if ok {
-			n.s.nodes[targets[0]].disk.blocks[c] = true
+		if ok && n.s.nodes[targets[0]].fetch(c, append(n.holders(c), from)) {
 			copies--
 		}
-		n.place(c, targets[1:], copies, then)
+		n.place(c, from, targets[1:], copies, then)
 	})
 }
 
-// check looks for the results of deps; those that nobody holds are lost.
-func (n *simNode) check(k protocol.Key, deps []protocol.Key) {
-	if n.checking[k] {
+// check looks for the results of e.Deps; those that nobody holds are lost.
+func (n *simNode) check(e Check) {
+	if n.checking[e.Task] {
 		return
 	}
-	n.checking[k] = true
+	n.checking[e.Task] = true
 	n.later(20*time.Millisecond+n.s.upTo(100*time.Millisecond), func() {
-		delete(n.checking, k)
-		for _, d := range deps {
-			if c, _ := n.plan.Result(d); c.Defined() && len(n.holders(c)) == 0 && n.s.mutation != ignoreLoss {
-				n.s.seen.excuses++
-				n.plan.Lose(d)
+		delete(n.checking, e.Task)
+		var lost []protocol.Key
+		for _, d := range e.Deps {
+			c, _ := n.plan.Result(d)
+			if !c.Defined() || n.s.mutation == ignoreLoss {
+				continue
+			}
+			if len(n.holders(c)) > 0 {
+				n.plan.Find(d)
+				continue
+			}
+			n.excuse(d)
+			n.plan.Lose(d)
+			if n.plan.Layout.ShardOf(d) != e.Shard {
+				lost = append(lost, d)
 			}
 		}
-		if !n.ended {
-			n.perform(n.steward.Tick(n.now()))
+		if n.ended {
+			return
 		}
+		for shard, keys := range ordered(n.plan.Layout.ByShard(lost)) {
+			for _, id := range n.stewardsOf(shard) {
+				n.s.send(n, id, &protocol.Lost{Job: n.s.job, Tasks: keys})
+			}
+		}
+		n.tickStewards()
 	})
 }
 
-// settle has the root and the parts that it joins held by enough nodes, and
-// then states the job final.
+// excuse counts what runs again when a result is lost: its task, and what it
+// was made from if that is not known here.
+func (n *simNode) excuse(k protocol.Key) {
+	n.s.seen.excuses++
+	if k.Stage == 0 || !n.plan.Layout.IsTop(k) {
+		return
+	}
+	from, count := dependencies(n.s.m, k)
+	for i := from; i < from+count; i++ {
+		n.s.seen.excuses += 1 + protocol.MergeArity
+	}
+}
+
+// settle has what the root joins held by enough nodes; the job shard then
+// states the job final.
 func (n *simNode) settle(e Settle) {
-	if n.settling {
+	if n.settling[e.Shard] {
 		return
 	}
 	if n.s.mutation == finalAtOnce {
-		n.s.seen.finals(n, []protocol.CID{e.Root}, min(n.s.m.Copies, len(n.view)))
-		n.state(protocol.Fact{Kind: protocol.Final, Root: e.Root})
+		if e.Shard == 0 {
+			n.s.seen.finals(n, []protocol.CID{e.Root}, min(n.s.m.Copies, len(n.view)))
+			n.state(protocol.Fact{Kind: protocol.Final, Root: e.Root})
+		}
 		return
 	}
-	n.settling = true
+	n.settling[e.Shard] = true
 	var parts []protocol.CID
-	var deps []protocol.Key
-	for stage := DataStage(n.s.m); stage < len(n.s.m.Stages); stage++ {
-		for i := range n.s.m.Stages[stage].Tasks {
-			k := protocol.Key{Stage: stage, Index: i}
-			c, _ := n.plan.Result(k)
-			parts, deps = append(parts, c), append(deps, k)
+	deps := n.plan.Joins(e.Shard)
+	for _, k := range deps {
+		if c, _ := n.plan.Result(k); c.Defined() {
+			parts = append(parts, c)
 		}
 	}
 	if n.s.loseParts > 0 {
@@ -226,25 +291,29 @@ func (n *simNode) settlePart(e Settle, parts []protocol.CID, deps []protocol.Key
 	for _, c := range parts {
 		held := n.holders(c)
 		if len(held) == 0 {
-			n.settling = false
-			n.check(protocol.Key{Stage: DataStage(n.s.m)}, deps)
+			n.settling[e.Shard] = false
+			n.check(Check{Shard: e.Shard, Task: protocol.Key{Stage: DataStage(n.s.m)}, Deps: deps})
 			return
 		}
 		if len(held) >= copies {
 			continue
 		}
 		targets := slices.DeleteFunc(Rank(string(n.s.job), n.view), func(id peer.ID) bool { return within(held, id) })
-		n.place(c, targets, copies-len(held), func(lacking int) {
+		n.place(c, held[0], targets, copies-len(held), func(lacking int) {
 			if lacking > 0 {
-				n.settling = false
+				n.settling[e.Shard] = false
 				return
 			}
 			n.settlePart(e, parts, deps)
 		})
 		return
 	}
-	n.settling = false
-	if !n.ended {
+	n.settling[e.Shard] = false
+	switch {
+	case n.ended:
+	case e.Shard > 0:
+		n.steward(e.Shard).Settled()
+	default:
 		n.s.seen.finals(n, parts, copies)
 		n.state(protocol.Fact{Kind: protocol.Final, Root: e.Root, Copies: copies})
 	}

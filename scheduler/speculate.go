@@ -37,7 +37,7 @@ func (s *Steward) speculate(now time.Time) []Effect {
 		return nil
 	}
 	s.speculated = now
-	if len(s.plan.Ready(1, s.taken)) > 0 {
+	if len(s.plan.Ready(s.shard, 1, s.taken)) > 0 {
 		return nil
 	}
 	var out []Effect

@@ -13,7 +13,10 @@ func (p *Plan) State() protocol.JobState {
 		Submitter: p.Manifest.Submitter, Copies: p.Manifest.Copies,
 		Parts: p.Manifest.Stages[DataStage(p.Manifest)].Tasks,
 	}
-	st.Workers, st.Executions = p.Ledger.workers()
+	st.Workers = p.Ledger.workers()
+	for shard := range p.Layout.Shards() {
+		st.Executions += p.Ledger.executions(shard)
+	}
 	if c := p.Ledger.Fact(protocol.Committed); c != nil {
 		st.Started, st.Copies = c.At, c.Copies
 	}

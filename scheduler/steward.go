@@ -97,15 +97,17 @@ func NeedsOf(m *protocol.Manifest, stage int) protocol.Needs {
 	return n
 }
 
-// Steward offers a job's tasks and awards them to bidders, while this node is
-// the first live one of the job's stewards. It may be wrong about that: two
-// stewards at once cost repeated work, nothing else.
+// Steward offers the tasks of a job's shard and awards them to bidders, while
+// this node is the first live one of the shard's stewards. It may be wrong about
+// that: two stewards at once cost repeated work, nothing else.
 type Steward struct {
-	plan *Plan
-	self peer.ID
-	rng  *rand.Rand
+	plan  *Plan
+	shard int
+	self  peer.ID
+	rng   *rand.Rand
 
-	nodes    []Node // live, sorted by ID
+	nodes    []Node    // live, sorted by ID
+	members  []peer.ID // those among them that may be stewards
 	stewards []peer.ID
 	ranked   time.Time // since when stewards is what it is
 	heard    map[peer.ID]time.Time
@@ -127,6 +129,11 @@ type Steward struct {
 	second     map[protocol.Key]claim // of tasks that run on two nodes, the later one
 	speculated time.Time              // when stragglers were last looked for
 	story      story
+
+	copied   bool             // what the root joins of the shard is held by enough nodes
+	woken    time.Time        // when the stewards of other shards were last woken
+	awake    map[int]bool     // shards woken since
+	progress map[int]reported // of other shards
 }
 
 type claim struct {
@@ -139,10 +146,10 @@ type claim struct {
 	began     time.Time // when it was first heard to run
 }
 
-// NewSteward returns the steward of a plan's job on node self.
-func NewSteward(plan *Plan, self peer.ID, rng *rand.Rand) *Steward {
+// NewSteward returns the steward of a shard of a plan's job on node self.
+func NewSteward(plan *Plan, shard int, self peer.ID, rng *rand.Rand) *Steward {
 	return &Steward{
-		plan: plan, self: self, rng: rng,
+		plan: plan, shard: shard, self: self, rng: rng, awake: map[int]bool{}, progress: map[int]reported{},
 		heard: map[peer.ID]time.Time{}, boots: map[peer.ID]uint64{},
 		claims: map[protocol.Key]claim{}, offers: map[uint64]*offer{},
 		resting: map[peer.ID]time.Time{}, checked: map[protocol.Key]int{},
@@ -150,7 +157,7 @@ func NewSteward(plan *Plan, self peer.ID, rng *rand.Rand) *Steward {
 	}
 }
 
-// Stewards are the job's present stewards, in rank order.
+// Stewards are the shard's present stewards, in rank order.
 func (s *Steward) Stewards() []peer.ID { return s.stewards }
 
 // SetSources tells which nodes hold all that the first stage reads: a hint that
@@ -175,7 +182,8 @@ func (s *Steward) SetNodes(now time.Time, nodes []Node) []Effect {
 			ids = append(ids, n.ID)
 		}
 	}
-	if ranks := Stewards(string(s.plan.Job), s.plan.Manifest.Copies, ids); !slices.Equal(ranks, s.stewards) {
+	s.members = ids
+	if ranks := Stewards(string(s.plan.Job), s.shard, s.plan.Manifest.Copies, ids); !slices.Equal(ranks, s.stewards) {
 		s.stewards, s.ranked = ranks, now
 	}
 	return s.free(now, func(_ protocol.Key, c claim) bool { return !alive[c.by] }, "its node is gone")
@@ -184,8 +192,7 @@ func (s *Steward) SetNodes(now time.Time, nodes []Node) []Effect {
 // Involved are the nodes that hold or have done tasks of the job: they hear how
 // it ended, and forget it.
 func (s *Steward) Involved() []peer.ID {
-	done, _ := s.plan.Ledger.workers()
-	out := slices.Sorted(maps.Keys(done))
+	out := slices.Sorted(maps.Keys(s.plan.Ledger.workers()))
 	for _, claims := range []map[protocol.Key]claim{s.claims, s.second} {
 		for _, k := range sortedKeys(claims) {
 			if by := claims[k].by; !slices.Contains(out, by) {
@@ -248,7 +255,7 @@ func (s *Steward) Pinged(now time.Time, from peer.ID, boot uint64, held []protoc
 	s.boots[from] = boot
 	holds := make(map[protocol.Key]bool, len(held))
 	for i, k := range held {
-		if k.Stage >= len(s.plan.tasks) || k.Index >= len(s.plan.tasks[k.Stage]) {
+		if !s.plan.Layout.names(k) || s.plan.Layout.ShardOf(k) != s.shard {
 			continue
 		}
 		holds[k] = true
@@ -287,7 +294,7 @@ func (s *Steward) claimedBy(now time.Time, from peer.ID, k protocol.Key, running
 // Stolen notes that a node has taken tasks from another's queue.
 func (s *Steward) Stolen(now time.Time, by peer.ID, m *protocol.Stolen) {
 	for _, k := range m.Tasks {
-		if k.Stage >= len(s.plan.tasks) || k.Index >= len(s.plan.tasks[k.Stage]) || s.plan.isDone(k) {
+		if !s.plan.Layout.names(k) || s.plan.Layout.ShardOf(k) != s.shard || s.plan.isDone(k) {
 			continue
 		}
 		if c, held := s.claims[k]; held && c.by != m.From {
@@ -310,6 +317,7 @@ func (s *Steward) Received(now time.Time, r *protocol.Receipt) []Effect {
 			delete(claims, r.Task)
 		}
 	}
+	s.copied = false
 	s.story.note(now, protocol.Event{Kind: protocol.EventDone, Tasks: []protocol.Key{r.Task}, Peer: r.Worker, Took: r.Took})
 	s.took[r.Task.Stage].add(r.Took)
 	delete(s.resting, r.Worker)
@@ -343,13 +351,11 @@ func (s *Steward) Tick(now time.Time) []Effect {
 	if effects := s.judge(now); effects != nil {
 		return append(out, effects...)
 	}
-	if s.plan.complete() {
-		if now.Sub(s.settled) >= settleEvery {
-			s.settled = now
-			out = append(out, Settle{Job: s.plan.Job, Root: s.plan.Root()})
-		}
-		return out
+	out = append(out, s.wake(now)...)
+	if s.plan.complete(s.shard) {
+		return append(out, s.settle(now)...)
 	}
+	s.copied = false
 	out = append(out, s.free(now, func(_ protocol.Key, c claim) bool { return !c.until.After(now) }, "its node fell silent")...)
 	out = append(out, s.lookInto()...)
 	out = append(out, s.closeOffers(now)...)
@@ -378,11 +384,11 @@ func (s *Steward) takeTurn(now time.Time) []Effect {
 		return append(s.dropOffers(), Noted{Job: s.plan.Job, What: "stewardship given up", Peer: s.self})
 	}
 	s.story.note(now, protocol.Event{Kind: protocol.EventSteward, Peer: s.self, Text: "offers the tasks from now on"})
-	s.since = now.Add(takeoverWait)
+	s.since, s.woken = now.Add(takeoverWait), time.Time{}
 	out := []Effect{Noted{Job: s.plan.Job, What: "stewardship taken up", Peer: s.self}}
 	for _, id := range s.stewards {
 		if id != s.self {
-			out = append(out, Send{To: id, Message: s.plan.Ledger.Announce(true)})
+			out = append(out, Send{To: id, Message: s.plan.Ledger.Announce(s.shard, true)})
 		}
 	}
 	return out
@@ -398,13 +404,13 @@ func (s *Steward) Begin(now time.Time) []Effect {
 
 // judge looks for what makes the job fail.
 func (s *Steward) judge(now time.Time) []Effect {
-	if until := s.plan.Manifest.RunUntil; !until.IsZero() && now.After(until) {
+	if until := s.plan.Manifest.RunUntil; s.shard == 0 && !until.IsZero() && now.After(until) {
 		return []Effect{Conclude{Job: s.plan.Job, Text: fmt.Sprintf("the job did not end by %s, when its manifest says it must", until.Format(time.RFC3339))}}
 	}
 	if k, broken := s.plan.Conflict(); broken {
 		return []Effect{Conclude{Job: s.plan.Job, Text: fmt.Sprintf("task %s of stage %q gave two different results, but the job declares its programs deterministic", k, s.plan.Manifest.Stages[k.Stage].Name)}}
 	}
-	for _, k := range s.plan.failedTasks() {
+	for _, k := range s.plan.Ledger.facts.failedTasks(s.shard) {
 		if r, _ := s.plan.Result(k); r == "" {
 			if text := s.verdict(k); text != "" {
 				return []Effect{Conclude{Job: s.plan.Job, Text: text}}
@@ -454,7 +460,7 @@ func (s *Steward) report(k protocol.Key, f *protocol.Fact) string {
 // of the inputs are lost.
 func (s *Steward) lookInto() []Effect {
 	var out []Effect
-	for _, k := range s.plan.failedTasks() {
+	for _, k := range s.plan.Ledger.facts.failedTasks(s.shard) {
 		n := 0
 		for _, f := range s.plan.Ledger.Failures(k) {
 			if f.Run.Kind == protocol.FailInput {
@@ -465,7 +471,7 @@ func (s *Steward) lookInto() []Effect {
 			continue
 		}
 		s.checked[k] = n
-		check := Check{Job: s.plan.Job, Task: k}
+		check := Check{Job: s.plan.Job, Shard: s.shard, Task: k}
 		from, count := dependencies(s.plan.Manifest, k)
 		for i := range count {
 			check.Deps = append(check.Deps, protocol.Key{Stage: k.Stage - 1, Index: from + i})
@@ -477,37 +483,19 @@ func (s *Steward) lookInto() []Effect {
 	return out
 }
 
-// failedTasks are the tasks with failed runs, in order.
-func (p *Plan) failedTasks() []protocol.Key {
-	seen := map[protocol.Key]bool{}
-	for _, f := range p.Ledger.facts {
-		if r := f.open.Run; r != nil && r.Task.Stage < len(p.tasks) && r.Task.Index < len(p.tasks[r.Task.Stage]) {
-			seen[r.Task] = true
-		}
-	}
-	return sortedKeys(seen)
-}
-
 // State is the steward's account of the job.
 func (s *Steward) State(now time.Time) protocol.JobState {
 	st := s.plan.State()
 	st.Stewards = s.stewards
 	if st.State.Ended() {
+		s.addShards(now, &st)
 		return st
 	}
-	for k, c := range s.claims {
-		if r, _ := s.plan.Result(k); r != "" {
-			continue
-		}
-		if c.running {
-			st.Running++
-		} else {
-			st.Queued++
-		}
-	}
+	st.Running, st.Queued = s.held()
+	st.Waiting = s.waiting
+	s.addShards(now, &st)
 	if st.State == protocol.StatePending && (st.Running > 0 || st.Queued > 0) {
 		st.State = protocol.StateRunning
 	}
-	st.Waiting = s.waiting
 	return st
 }

@@ -31,8 +31,8 @@ func aloneSteward(nodes int, m *protocol.Manifest) (*Steward, time.Time) {
 	for i := range nodes {
 		ids = append(ids, peer.ID(rune('a'+i)))
 	}
-	self := Stewards(string(job), 3, ids)[0]
-	s := NewSteward(plan, self, mathrand.New(mathrand.NewPCG(1, 1)))
+	self := Stewards(string(job), 0, 3, ids)[0]
+	s := NewSteward(plan, 0, self, mathrand.New(mathrand.NewPCG(1, 1)))
 	now := time.Unix(1e9, 0)
 	fact := &protocol.Fact{Job: job, Kind: protocol.Committed, At: now}
 	plan.AddFact(protocol.Signed{Body: protocol.Encode(fact)}, fact)
@@ -108,7 +108,7 @@ func TestRestartedWorkerLosesItsClaims(t *testing.T) {
 }
 
 func failedRun(s *Steward, by peer.ID, kind protocol.FailKind, code int) {
-	f := &protocol.Fact{Job: s.plan.Job, Kind: protocol.FailedRun, By: by, At: time.Unix(int64(len(s.plan.Ledger.facts)), 0), Run: &protocol.Failure{Kind: kind, Code: code, Text: "exited", Tail: []byte("because\n")}}
+	f := &protocol.Fact{Job: s.plan.Job, Kind: protocol.FailedRun, By: by, At: time.Unix(int64(s.plan.Ledger.size()), 0), Run: &protocol.Failure{Kind: kind, Code: code, Text: "exited", Tail: []byte("because\n")}}
 	s.plan.AddFact(protocol.Signed{Body: protocol.Encode(f)}, f)
 	s.FailedRun(time.Time{}, by, f.Run)
 }
@@ -156,7 +156,7 @@ func TestHostFailuresAreAttempts(t *testing.T) {
 
 func TestSecondSteward(t *testing.T) {
 	s, now := aloneSteward(3, simManifest(1, 0, false))
-	second := NewSteward(s.plan, s.Stewards()[1], mathrand.New(mathrand.NewPCG(1, 1)))
+	second := NewSteward(s.plan, 0, s.Stewards()[1], mathrand.New(mathrand.NewPCG(1, 1)))
 	second.SetNodes(now, s.nodes)
 	second.Tick(now)
 	if second.Acting() {
