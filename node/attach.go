@@ -47,7 +47,7 @@ func (n *Node) askAll(ctx context.Context, to []peer.ID, q *protocol.Request) []
 func (n *Node) state(ctx context.Context, id protocol.CID) (protocol.JobState, error) {
 	alive := n.mesh.Alive()
 	q := &protocol.Request{Status: &protocol.JobRef{Job: id}}
-	for _, ask := range [][]peer.ID{scheduler.Stewards(string(id), protocol.DefaultCopies, n.storing()), alive} {
+	for _, ask := range [][]peer.ID{scheduler.Stewards(string(id), 0, protocol.DefaultCopies, n.storing()), alive} {
 		var best *protocol.JobState
 		for _, a := range n.askAll(ctx, ask, q) {
 			if a.Status != nil && a.Status.Job == id && (best == nil || further(a.Status, best) > 0) {
@@ -231,10 +231,15 @@ func (n *Node) ResultParts(ctx context.Context, job protocol.CID, path string) (
 // Logs calls each with the log of every run of a task that ended, failed runs
 // too, in the order of their tasks. It fails with ErrUnknownJob.
 func (n *Node) Logs(ctx context.Context, job protocol.CID, each func(LogEntry) error) error {
-	if _, err := n.state(ctx, job); err != nil {
+	st, err := n.state(ctx, job)
+	if err != nil {
 		return err
 	}
-	runs := n.runs(ctx, job)
+	var runs []protocol.TaskRun
+	for shard := range min(max(st.Shards, 1), protocol.MaxShards+1) {
+		runs = append(runs, n.runs(ctx, job, shard)...)
+	}
+	slices.SortStableFunc(runs, func(a, b protocol.TaskRun) int { return a.Task.Compare(b.Task) })
 	for _, r := range runs {
 		e := LogEntry{Task: r.Task.String(), Stage: r.Stage, Worker: r.Worker, Took: r.Took, Failed: r.Failed, Log: string(r.Tail)}
 		if r.Log.Defined() {
@@ -252,13 +257,13 @@ func (n *Node) Logs(ctx context.Context, job protocol.CID, each func(LogEntry) e
 	return nil
 }
 
-// runs asks the steward that knows most for all runs of a job's tasks.
-func (n *Node) runs(ctx context.Context, job protocol.CID) []protocol.TaskRun {
+// runs asks the steward that knows most for all runs of a shard's tasks.
+func (n *Node) runs(ctx context.Context, job protocol.CID, shard int) []protocol.TaskRun {
 	var best []protocol.TaskRun
 	alive := n.mesh.Alive()
-	for _, ask := range [][]peer.ID{scheduler.Stewards(string(job), protocol.DefaultCopies, n.storing()), alive} {
+	for _, ask := range [][]peer.ID{scheduler.Stewards(string(job), shard, protocol.DefaultCopies, n.storing()), alive} {
 		for _, id := range ask {
-			if list := n.runsAt(ctx, id, job); len(list) > len(best) {
+			if list := n.runsAt(ctx, id, protocol.JobRef{Job: job, Shard: shard}); len(list) > len(best) {
 				best = list
 			}
 		}
@@ -269,10 +274,11 @@ func (n *Node) runs(ctx context.Context, job protocol.CID) []protocol.TaskRun {
 	return best
 }
 
-func (n *Node) runsAt(ctx context.Context, id peer.ID, job protocol.CID) []protocol.TaskRun {
+func (n *Node) runsAt(ctx context.Context, id peer.ID, ref protocol.JobRef) []protocol.TaskRun {
 	var out []protocol.TaskRun
 	for len(out) < protocol.MaxTasks {
-		a, err := n.caller.call(ctx, id, &protocol.Request{Runs: &protocol.JobRef{Job: job, From: len(out)}}, callWait)
+		ref.From = len(out)
+		a, err := n.caller.call(ctx, id, &protocol.Request{Runs: &ref}, callWait)
 		if err != nil || len(a.Runs) == 0 {
 			break
 		}

@@ -60,7 +60,7 @@ func (n *Node) commit(ctx context.Context, from peer.ID, doc []byte) (int, error
 	ok := n.loop.do(ctx, func(now time.Time) {
 		j := n.loop.jobs[id]
 		j.sourced = now
-		j.steward.SetSources(sources)
+		j.setSources(sources)
 		fresh := j.plan.Ledger.Fact(protocol.Committed) == nil
 		n.loop.add(now, j, opened{facts: []openFact{{signed, &fact}}})
 		if fresh {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -27,9 +28,7 @@ func (l *loop) perform(now time.Time, effects []scheduler.Effect) {
 				cancel()
 			}
 		case scheduler.Stole:
-			for _, id := range l.stewardsOf(e.Job) {
-				l.send(id, &protocol.Stolen{Job: e.Job, From: e.From, Tasks: e.Tasks})
-			}
+			l.stole(e)
 		case scheduler.Check:
 			l.check(e)
 		case scheduler.Settle:
@@ -38,6 +37,19 @@ func (l *loop) perform(now time.Time, effects []scheduler.Effect) {
 			l.state(now, protocol.Fact{Job: e.Job, Kind: protocol.Failed, At: now, Text: e.Text})
 		case scheduler.Noted:
 			l.n.log.LogAttrs(context.Background(), slog.LevelInfo, e.What, slog.String("job", e.Job.String()), slog.String("task", e.Task.String()), slog.String("peer", e.Peer.String()), slog.String("why", e.Why))
+		}
+	}
+}
+
+// stole tells the stewards of tasks that this node has taken them from another.
+func (l *loop) stole(e scheduler.Stole) {
+	j := l.jobs[e.Job]
+	if j == nil {
+		return
+	}
+	for shard, keys := range inOrder(j.plan.Layout.ByShard(e.Tasks)) {
+		for _, id := range l.stewardsOf(e.Job, shard) {
+			l.send(id, &protocol.Stolen{Job: e.Job, From: e.From, Tasks: keys})
 		}
 	}
 }
@@ -111,14 +123,23 @@ func (l *loop) state(now time.Time, f protocol.Fact) {
 		l.n.log.Error("fact not signed", "job", f.Job, "error", err)
 		return
 	}
-	l.add(now, j, opened{facts: []openFact{{signed, &f}}})
-	l.tell(now, j, nil, []protocol.Signed{signed})
+	o := opened{facts: []openFact{{signed, &f}}}
+	l.add(now, j, o)
+	l.tell(now, j, o)
 }
 
-// tell brings receipts and facts to a job's stewards.
-func (l *loop) tell(now time.Time, j *job, receipts []protocol.SignedReceipt, facts []protocol.Signed) {
-	for _, d := range scheduler.Batches(j.plan.Job, receipts, facts) {
-		l.perform(now, l.courier.Post(now, d, others(j.steward.Stewards(), l.n.id)))
+// tell brings receipts and facts of this node to the stewards of the shards
+// that hear of them.
+func (l *loop) tell(now time.Time, j *job, o opened) {
+	mail := scheduler.Mail{}
+	for _, r := range o.receipts {
+		mail.Receipt(j.plan.Layout, r.open.Task, r.signed)
+	}
+	for _, f := range o.facts {
+		mail.Fact(j.plan.Layout, f.open, f.signed)
+	}
+	for _, d := range mail.Messages(j.plan.Job) {
+		l.perform(now, l.courier.Post(now, d, others(j.stewardsOf(d.Shard), l.n.id)))
 	}
 }
 
@@ -151,20 +172,29 @@ type openFact struct {
 // add joins checked receipts and facts into a job's ledger, in memory and on
 // disk, and acts on how they change it.
 func (l *loop) add(now time.Time, j *job, o opened) {
+	touched := map[int]bool{0: true}
 	for _, r := range o.receipts {
-		if l.n.takes(j.plan.Manifest, r.open.Task) && j.plan.AddReceipt(r.signed, r.open) {
-			l.n.keepReceipt(j.plan.Job, r.signed)
-			l.perform(now, j.steward.Received(now, r.open))
+		if !l.n.takes(j.plan.Manifest, r.open.Task) || !j.plan.AddReceipt(r.signed, r.open) {
+			continue
+		}
+		l.n.keepReceipt(j.plan.Job, r.signed)
+		touched[j.plan.Layout.ShardOf(r.open.Task)] = true
+		if st := j.of(r.open.Task); st != nil {
+			l.perform(now, st.Received(now, r.open))
 		}
 	}
 	for _, f := range o.facts {
 		if !l.n.allows(j.plan.Manifest, f.open) {
 			continue
 		}
-		if j.plan.AddFact(f.signed, f.open) {
-			l.n.keepFact(j.plan.Job, f.signed)
-			if f.open.Run != nil {
-				j.steward.FailedRun(now, f.open.By, f.open.Run)
+		if !j.plan.AddFact(f.signed, f.open) {
+			continue
+		}
+		l.n.keepFact(j.plan.Job, f.signed)
+		if run := f.open.Run; run != nil {
+			touched[j.plan.Layout.ShardOf(run.Task)] = true
+			if st := j.of(run.Task); st != nil {
+				st.FailedRun(now, f.open.By, run)
 			}
 		}
 	}
@@ -172,23 +202,36 @@ func (l *loop) add(now time.Time, j *job, o opened) {
 		l.end(now, j)
 	}
 	if !j.ended {
-		l.perform(now, j.steward.Tick(now))
+		l.tickSome(now, j, touched)
 	}
 }
 
 // end acts on a job's end: nothing of it runs here any more, and whoever was
-// working for it hears of it.
+// working for it hears of it, from the job shard's stewards also those of the
+// other shards.
 func (l *loop) end(now time.Time, j *job) {
-	l.perform(now, j.steward.Tick(now)) // frees reservations
+	l.tickAll(now, j) // frees reservations
 	j.ended, j.endedAt = true, now
 	id := j.plan.Job
 	l.perform(now, l.worker.Drop(id))
 	fact := j.plan.Ended()
 	l.n.log.Info("job ended", "job", id, "how", fact.Kind, "why", fact.Text)
 	ends := j.plan.Ledger.Stated(fact.Kind)
-	for _, w := range j.steward.Involved() {
-		if w != l.n.id {
-			l.send(w, &protocol.Done{Job: id, Facts: ends})
+	hear := map[peer.ID]bool{l.n.id: true}
+	tell := func(ids []peer.ID) {
+		for _, to := range ids {
+			if !hear[to] {
+				hear[to] = true
+				l.send(to, &protocol.Done{Job: id, Facts: ends})
+			}
+		}
+	}
+	for _, st := range j.each() {
+		tell(st.Involved())
+	}
+	if slices.Contains(j.stewardsOf(0), l.n.id) {
+		for shard := 1; shard < j.plan.Layout.Shards(); shard++ {
+			tell(j.stewardsOf(shard))
 		}
 	}
 }

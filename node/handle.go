@@ -44,6 +44,10 @@ func (n *Node) receive(ctx context.Context, from peer.ID, m protocol.Message) {
 		if n.knows(ctx, m.Job, from) != nil {
 			return
 		}
+	case *protocol.Lost:
+		if n.ensureJob(ctx, m.Job, from) != nil {
+			return
+		}
 	case *protocol.Steal:
 		if err := n.vouched(from, protocol.RoleWork); err != nil {
 			n.refuse(because(RefusedSigner, err))
@@ -160,7 +164,7 @@ func (l *loop) handle(now time.Time, from peer.ID, m protocol.Message) {
 		l.offered(now, from, m, 0)
 	case *protocol.Bid:
 		if j := l.jobs[m.Job]; l.n.speaksOf(j) && !j.ended {
-			l.perform(now, j.steward.Bid(now, from, m))
+			l.perform(now, j.asker(m.Reservation).Bid(now, from, m))
 		}
 	case *protocol.Award:
 		l.awarded(now, from, m)
@@ -169,19 +173,21 @@ func (l *loop) handle(now time.Time, from peer.ID, m protocol.Message) {
 	case *protocol.Ack:
 		l.courier.Acked(from, m)
 	case *protocol.Announce:
-		l.announced(from, m)
+		l.announced(now, from, m)
 	case *protocol.Steal:
 		l.perform(now, l.worker.Asked(now, from, m))
 	case *protocol.Loot:
 		l.looted(now, from, m)
 	case *protocol.Stolen:
 		if j := l.jobs[m.Job]; j != nil && !j.ended {
-			j.steward.Stolen(now, from, m)
+			for _, st := range j.each() {
+				st.Stolen(now, from, m)
+			}
 		}
+	case *protocol.Lost:
+		l.lostTo(now, m)
 	case *protocol.Release:
-		if slices.Contains(l.stewardsOf(m.Job), from) {
-			l.perform(now, l.worker.Released(m))
-		}
+		l.released(now, from, m)
 	}
 }
 
@@ -230,13 +236,51 @@ func (l *loop) pingedBy(now time.Time, from peer.ID, p *protocol.Ping) {
 		held[c.Job] = c
 	}
 	for _, s := range p.Stewards {
-		if j := l.jobs[s.Job]; j != nil {
-			j.steward.Fellow(now, from)
+		if j := l.jobs[s.Job]; j != nil && j.stewards[s.Shard] != nil {
+			j.stewards[s.Shard].Fellow(now, from)
 		}
 	}
 	for _, id := range l.jobIDs() {
-		if j := l.jobs[id]; !j.ended {
-			l.perform(now, j.steward.Pinged(now, from, p.Boot, held[id].Tasks, held[id].Running))
+		j := l.jobs[id]
+		if j.ended {
+			continue
+		}
+		parts := j.plan.Layout.Split(held[id])
+		for shard, st := range j.each() {
+			l.perform(now, st.Pinged(now, from, p.Boot, parts[shard].Tasks, parts[shard].Running))
+		}
+	}
+	for _, progress := range p.Progress {
+		if slices.Contains(l.stewardsOf(progress.Job, progress.Shard), from) {
+			l.jobs[progress.Job].steward.Reported(now, progress)
+		}
+	}
+}
+
+// released takes the word of a shard's stewards that tasks of it need not be
+// run here.
+func (l *loop) released(now time.Time, from peer.ID, m *protocol.Release) {
+	j := l.jobs[m.Job]
+	if j == nil {
+		return
+	}
+	for shard, keys := range inOrder(j.plan.Layout.ByShard(m.Tasks)) {
+		if slices.Contains(j.stewardsOf(shard), from) {
+			l.perform(now, l.worker.Released(&protocol.Release{Job: m.Job, Tasks: keys}))
+		}
+	}
+}
+
+// lostTo looks, as a steward of the shard that gave them, for results that
+// another shard cannot find.
+func (l *loop) lostTo(now time.Time, m *protocol.Lost) {
+	j := l.jobs[m.Job]
+	if j == nil || j.ended {
+		return
+	}
+	for shard, keys := range inOrder(j.plan.Layout.ByShard(m.Tasks)) {
+		if l.wake(now, j, shard); j.stewards[shard] != nil {
+			l.check(scheduler.Check{Job: m.Job, Shard: shard, Task: keys[0], Deps: keys})
 		}
 	}
 }
@@ -246,6 +290,7 @@ func (l *loop) received(now time.Time, from peer.ID, d *protocol.Done, o opened)
 	if j == nil {
 		return
 	}
+	l.wake(now, j, d.Shard)
 	l.add(now, j, o)
 	if d.Number > 0 {
 		l.send(from, &protocol.Ack{Job: d.Job, Number: d.Number})
@@ -254,16 +299,17 @@ func (l *loop) received(now time.Time, from peer.ID, d *protocol.Done, o opened)
 
 // announced compares ledgers: it gives the announcer what it lacks, and asks
 // for what is lacking here.
-func (l *loop) announced(from peer.ID, a *protocol.Announce) {
+func (l *loop) announced(now time.Time, from peer.ID, a *protocol.Announce) {
 	j := l.jobs[a.Job]
-	if j == nil {
+	if j == nil || a.Shard >= j.plan.Layout.Shards() {
 		return
 	}
+	l.wake(now, j, a.Shard)
 	for _, d := range j.plan.Ledger.LackedBy(a) {
 		l.send(from, d)
 	}
 	if a.Reply && j.plan.Ledger.Lacks(a) {
-		l.send(from, j.plan.Ledger.Announce(false))
+		l.send(from, j.plan.Ledger.Announce(a.Shard, false))
 	}
 }
 

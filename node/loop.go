@@ -53,13 +53,16 @@ type loop struct {
 // job is what this node knows of a job.
 type job struct {
 	plan      *scheduler.Plan
-	steward   *scheduler.Steward
+	steward   *scheduler.Steward         // of the job shard
+	stewards  map[int]*scheduler.Steward // of the shards that this node looks after
+	ranks     *scheduler.Ranks
 	announced time.Time // when its stewards were last told what is known here
 	ended     bool      // its end has been acted upon
 	endedAt   time.Time
-	settling  bool
+	settling  map[int]bool // by shard
 	checking  map[protocol.Key]bool
 	sourced   time.Time // when holders of the inputs were last looked up
+	sources   []peer.ID // who they are
 }
 
 func newLoop(n *Node) *loop {
@@ -141,11 +144,14 @@ func (l *loop) tick(now time.Time) time.Duration {
 			continue
 		}
 		active = true
-		l.perform(now, j.steward.Tick(now))
+		l.tickAll(now, j)
 		if now.Sub(j.announced) >= protocol.DigestEvery {
-			l.announce(now, j)
+			j.announced = now
+			for _, shard := range j.plan.Awake() {
+				l.announce(j, shard)
+			}
 		}
-		if j.steward.Acting() && now.Sub(j.sourced) >= sourceEvery {
+		if j.acting() && now.Sub(j.sourced) >= sourceEvery {
 			l.source(now, j)
 		}
 	}
@@ -174,7 +180,7 @@ func (l *loop) source(now time.Time, j *job) {
 	roots := j.plan.Manifest.Closure()
 	l.n.wg.Go(func() {
 		found := l.n.findHolders(l.n.ctx, roots, l.n.mesh.Alive(), callWait)
-		l.n.loop.post(l.n.ctx, func(time.Time) { j.steward.SetSources(found.ofAll(roots)) })
+		l.n.loop.post(l.n.ctx, func(time.Time) { j.setSources(found.ofAll(roots)) })
 	})
 }
 
@@ -187,12 +193,12 @@ func (l *loop) jobIDs() []protocol.CID {
 	return ids
 }
 
-func (l *loop) stewardsOf(id protocol.CID) []peer.ID {
+func (l *loop) stewardsOf(id protocol.CID, shard int) []peer.ID {
 	j := l.jobs[id]
 	if j == nil || j.ended && time.Since(j.endedAt) > tellFor {
 		return nil
 	}
-	return j.steward.Stewards()
+	return j.stewardsOf(shard)
 }
 
 // refresh tells every running job's steward who lives and how loaded they
@@ -203,11 +209,7 @@ func (l *loop) refresh(now time.Time) {
 	l.n.askAbilities(l.nodes)
 	for _, id := range l.jobIDs() {
 		if j := l.jobs[id]; !j.ended {
-			before := j.steward.Stewards()
-			l.perform(now, j.steward.SetNodes(now, l.nodes))
-			if !slices.Equal(before, j.steward.Stewards()) {
-				l.announce(now, j)
-			}
+			l.reseat(now, j)
 		}
 	}
 }
@@ -218,47 +220,6 @@ func (l *loop) report() {
 	if now := [2]int{running, queued}; now != l.load {
 		l.load = now
 		l.n.announceLoad(running, queued)
-	}
-}
-
-// announce tells a job's stewards what this node has of it, which wakes those
-// that do not know it yet.
-func (l *loop) announce(now time.Time, j *job) {
-	j.announced = now
-	for _, id := range j.steward.Stewards() {
-		if id != l.n.id {
-			l.n.wire.send(id, j.plan.Ledger.Announce(true))
-		}
-	}
-}
-
-// ping tells every partner that this node lives and what it holds: the
-// stewards of the jobs it works for, and its fellow stewards.
-func (l *loop) ping() {
-	pings := map[peer.ID]*protocol.Ping{}
-	to := func(id peer.ID) *protocol.Ping {
-		if pings[id] == nil {
-			pings[id] = &protocol.Ping{Boot: l.n.boot, Clock: time.Now()}
-		}
-		return pings[id]
-	}
-	for _, c := range l.worker.Claims(time.Now()) {
-		for _, id := range l.stewardsOf(c.Job) {
-			to(id).Claims = append(to(id).Claims, c)
-		}
-	}
-	for _, id := range l.jobIDs() {
-		j := l.jobs[id]
-		if fellows := j.steward.Stewards(); !j.ended && slices.Contains(fellows, l.n.id) {
-			for _, f := range fellows {
-				if p := to(f); len(p.Stewards) < protocol.MaxInputs {
-					p.Stewards = append(p.Stewards, protocol.ShardRef{Job: id})
-				}
-			}
-		}
-	}
-	for id, p := range pings {
-		l.send(id, p)
 	}
 }
 
@@ -273,14 +234,11 @@ func (l *loop) send(to peer.ID, m protocol.Message) {
 // learn makes a job known here that is not.
 func (l *loop) learn(now time.Time, id protocol.CID, m *protocol.Manifest) *job {
 	l.evict()
-	plan := scheduler.NewPlan(id, m)
-	j := &job{plan: plan, checking: map[protocol.Key]bool{}}
-	j.steward = scheduler.NewSteward(plan, l.n.id, randomSource())
-	l.jobs[id] = j
 	if now.Sub(l.refreshed) >= restEvery {
 		l.refresh(now)
 	}
-	l.perform(now, j.steward.SetNodes(now, l.nodes))
+	j := l.newJob(now, id, m)
+	l.jobs[id] = j
 	return j
 }
 

@@ -138,89 +138,117 @@ func (n *Node) Holders(ctx context.Context, root protocol.CID) []peer.ID {
 	return n.findHolders(ctx, []protocol.CID{root}, n.mesh.Alive(), callWait).by[root]
 }
 
-// settle has the root's DAG held by enough nodes and then states the job
-// final.
+// settle has what the root joins of a shard held by enough nodes; the job shard
+// then states the job final.
 func (l *loop) settle(e scheduler.Settle) {
 	j := l.jobs[e.Job]
-	if j == nil || j.settling {
+	if j == nil || j.settling[e.Shard] {
 		return
 	}
-	j.settling = true
-	stage := scheduler.DataStage(j.plan.Manifest)
-	var roots []protocol.CID
-	for i := range j.plan.Manifest.Stages[stage].Tasks {
-		c, _ := j.plan.Result(protocol.Key{Stage: stage, Index: i})
-		roots = append(roots, c)
-	}
-	slices.Sort(roots)
-	roots = slices.Compact(roots)
+	j.settling[e.Shard] = true
+	parts, last := j.results(e.Parts), j.results(e.Last)
 	copies := j.plan.Manifest.Copies
 	l.n.wg.Go(func() {
-		held, err := l.n.holdRoot(l.n.ctx, e, roots, copies)
+		held, err := l.n.holdJoined(l.n.ctx, e.Job, parts, last, copies)
 		l.n.loop.post(l.n.ctx, func(now time.Time) {
-			j.settling = false
-			if err != nil {
-				l.n.log.Info("root not held by enough nodes yet", "job", e.Job, "copies", held, "error", err)
+			j.settling[e.Shard] = false
+			switch {
+			case err != nil:
+				l.n.log.Info("results not held by enough nodes yet", "job", e.Job, "shard", e.Shard, "copies", held, "error", err)
 				l.lost(e, err)
-				return
-			}
-			if !j.ended {
+			case j.ended:
+			case e.Shard == 0:
 				l.state(now, protocol.Fact{Job: e.Job, Kind: protocol.Final, At: now, Root: e.Root, Copies: held})
+			case j.stewards[e.Shard] != nil:
+				j.stewards[e.Shard].Settled()
 			}
 		})
 	})
 }
 
-// holdRoot places the parts that the root joins, then the root itself, whose
-// nodes need only the parts.
-func (n *Node) holdRoot(ctx context.Context, e scheduler.Settle, parts []protocol.CID, copies int) (int, error) {
-	if held, err := n.place(ctx, string(e.Job), parts, copies); err != nil {
-		return held, err
+// results are those of some tasks that are known here, each once.
+func (j *job) results(keys []protocol.Key) []protocol.CID {
+	var out []protocol.CID
+	for _, k := range keys {
+		if c, _ := j.plan.Result(k); c.Defined() {
+			out = append(out, c)
+		}
 	}
-	return n.place(ctx, string(e.Job), []protocol.CID{e.Root}, copies)
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
-// lost looks, when the root's parts cannot be placed, for those that nobody
-// holds any more, so that they are computed again.
+// holdJoined places parts, then what joins them, whose nodes need only the
+// parts.
+func (n *Node) holdJoined(ctx context.Context, job protocol.CID, parts, last []protocol.CID, copies int) (int, error) {
+	if held, err := n.place(ctx, string(job), parts, copies); err != nil {
+		return held, err
+	}
+	return n.place(ctx, string(job), last, copies)
+}
+
+// lost looks, when what the root joins cannot be placed, for results that
+// nobody holds any more, so that they are computed again.
 func (l *loop) lost(e scheduler.Settle, err error) {
 	j := l.jobs[e.Job]
 	if j == nil || !isNotFound(err) {
 		return
 	}
-	for s := scheduler.DataStage(j.plan.Manifest); s < len(j.plan.Manifest.Stages); s++ {
-		check := scheduler.Check{Job: e.Job, Task: protocol.Key{Stage: s}}
-		for i := range j.plan.Manifest.Stages[s].Tasks {
-			check.Deps = append(check.Deps, protocol.Key{Stage: s, Index: i})
-		}
-		l.check(check)
+	byStage := map[int][]protocol.Key{}
+	for _, k := range j.plan.Joins(e.Shard) {
+		byStage[k.Stage] = append(byStage[k.Stage], k)
+	}
+	for _, keys := range inOrder(byStage) {
+		l.check(scheduler.Check{Job: e.Job, Shard: e.Shard, Task: keys[0], Deps: keys})
 	}
 }
 
-// check asks all nodes for results that a worker could not read; those that
-// nobody has are lost, and run again.
+// check asks all nodes for results that a worker could not read. Those that
+// nobody has are lost, and run again: those of other shards by their stewards,
+// who look for themselves.
 func (l *loop) check(e scheduler.Check) {
 	j := l.jobs[e.Job]
 	if j == nil || j.checking[e.Task] {
 		return
 	}
 	j.checking[e.Task] = true
-	var roots []protocol.CID
-	for _, k := range e.Deps {
-		c, _ := j.plan.Result(k)
-		roots = append(roots, c)
+	roots := make([]protocol.CID, len(e.Deps))
+	for i, k := range e.Deps {
+		roots[i], _ = j.plan.Result(k)
 	}
 	l.n.wg.Go(func() {
-		found := l.n.findHolders(l.n.ctx, roots, l.n.mesh.Alive(), callWait)
+		found := l.n.findHolders(l.n.ctx, slices.DeleteFunc(slices.Clone(roots), func(c protocol.CID) bool { return !c.Defined() }), l.n.mesh.Alive(), callWait)
 		l.n.loop.post(l.n.ctx, func(now time.Time) {
 			delete(j.checking, e.Task)
-			for i, k := range e.Deps {
-				c, _ := j.plan.Result(k)
-				if roots[i].Defined() && c == roots[i] && len(found.by[c]) == 0 {
-					l.n.log.Info("result lost, to be computed again", "job", e.Job, "task", k)
-					j.plan.Lose(k)
-				}
-			}
-			l.perform(now, j.steward.Tick(now))
+			l.checked(now, j, e, roots, found)
 		})
 	})
+}
+
+func (l *loop) checked(now time.Time, j *job, e scheduler.Check, roots []protocol.CID, found holders) {
+	var lost []protocol.Key // of other shards
+	for i, k := range e.Deps {
+		c, _ := j.plan.Result(k)
+		if !c.Defined() || c != roots[i] {
+			continue
+		}
+		if len(found.by[c]) > 0 {
+			j.plan.Find(k)
+			continue
+		}
+		l.n.log.Info("result lost, to be computed again", "job", e.Job, "task", k)
+		j.plan.Lose(k)
+		if j.plan.Layout.ShardOf(k) != e.Shard {
+			lost = append(lost, k)
+		}
+	}
+	if j.ended {
+		return
+	}
+	for shard, keys := range inOrder(j.plan.Layout.ByShard(lost)) {
+		for _, id := range j.stewardsOf(shard) {
+			l.send(id, &protocol.Lost{Job: e.Job, Tasks: keys})
+		}
+	}
+	l.tickAll(now, j)
 }

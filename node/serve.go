@@ -167,7 +167,11 @@ func (l *loop) stateOf(now time.Time, j *job) protocol.JobState {
 	st := j.steward.State(now)
 	m := j.plan.Manifest
 	st.Bytes, st.Policy, st.RunUntil = m.Bytes, m.Policy, m.RunUntil
-	st.BytesDone = int64(float64(m.Bytes) * float64(j.plan.StageDone(0)) / float64(m.Stages[0].Tasks))
+	done, of := j.plan.StageDone(0), m.Stages[0].Tasks
+	if st.Shards > 1 { // others know how far its first stage is
+		done, of = st.Done, st.Total
+	}
+	st.BytesDone = int64(float64(m.Bytes) * float64(done) / float64(of))
 	return st
 }
 
@@ -192,7 +196,7 @@ func (n *Node) localRuns(ctx context.Context, q *protocol.JobRef) []protocol.Tas
 		if j == nil {
 			return
 		}
-		runs := j.plan.Ledger.Runs(j.plan.Manifest)
+		runs := j.plan.Ledger.Runs(j.plan.Manifest, q.Shard)
 		size := 0
 		for _, r := range runs[min(max(q.From, 0), len(runs)):] {
 			if size += 256 + len(r.Tail) + len(r.Failed); size > maxRunsBytes {
@@ -214,9 +218,15 @@ func (n *Node) localStory(ctx context.Context, q *protocol.Explain) ([]protocol.
 		if j == nil || q.Task != nil && !hasTask(j.plan.Manifest, *q.Task) {
 			return
 		}
-		story = j.steward.Story(q.Task, q.From)
-		keeps := j.steward.Now(now, q.Task)
-		state = &keeps
+		shard := q.Shard
+		if q.Task != nil {
+			shard = j.plan.Layout.ShardOf(*q.Task)
+		}
+		if st := j.stewards[shard]; st != nil {
+			story = st.Story(q.Task, q.From)
+			keeps := st.Now(now, q.Task)
+			state = &keeps
+		}
 	})
 	return story, state
 }
@@ -239,7 +249,7 @@ func (n *Node) cancelled(ctx context.Context, c *protocol.Cancel) (known bool, e
 			return
 		}
 		n.loop.add(now, j, o)
-		n.loop.tell(now, j, nil, []protocol.Signed{c.Fact})
+		n.loop.tell(now, j, o)
 	})
 	return known, err
 }

@@ -71,7 +71,7 @@ func (n *Node) submitOnce(ctx context.Context, id protocol.CID, doc []byte, m *p
 		return fmt.Errorf("spreading what the job needs: %w", err)
 	}
 	var last error
-	for _, steward := range scheduler.Stewards(string(id), m.Copies, n.storing()) {
+	for _, steward := range scheduler.Stewards(string(id), 0, m.Copies, n.storing()) {
 		_, err := n.caller.call(ctx, steward, &protocol.Request{Submit: &protocol.Submit{Manifest: doc}}, holdWait)
 		if err == nil {
 			return nil

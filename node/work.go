@@ -170,13 +170,12 @@ func (n *Node) told(job protocol.CID, list []openReceipt) {
 		if j == nil {
 			return
 		}
-		n.loop.add(now, j, opened{receipts: list})
-		var signed []protocol.SignedReceipt
+		o := opened{receipts: list}
+		n.loop.add(now, j, o)
 		for _, r := range list {
-			signed = append(signed, r.signed)
 			n.loop.worker.Told(job, r.open.Task)
 		}
-		n.loop.tell(now, j, signed, nil)
+		n.loop.tell(now, j, o)
 	})
 }
 

@@ -159,11 +159,14 @@ func (p *Plan) Heard() []int {
 	return out
 }
 
+// Finished reports whether nothing of a column has to run any more.
+func (p *Plan) Finished(shard int) bool { return !p.unfinished(shard) && p.lost[shard] == 0 }
+
 // Awake are the shards among those heard of that are not known to be finished.
 func (p *Plan) Awake() []int {
 	var out []int
 	for _, shard := range p.Heard() {
-		if shard == 0 || p.unfinished(shard) {
+		if shard == 0 || !p.Finished(shard) {
 			out = append(out, shard)
 		}
 	}

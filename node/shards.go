@@ -1,0 +1,211 @@
+package node
+
+import (
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/meshnode/meshnode/protocol"
+	"github.com/meshnode/meshnode/scheduler"
+)
+
+// newJob is a job of which this node knows the manifest. It looks after shards
+// of it as it is told to; of the job shard it keeps the account from the
+// beginning.
+func (l *loop) newJob(now time.Time, id protocol.CID, m *protocol.Manifest) *job {
+	j := &job{
+		plan: scheduler.NewPlan(id, m), ranks: scheduler.NewRanks(id, m.Copies), stewards: map[int]*scheduler.Steward{},
+		settling: map[int]bool{}, checking: map[protocol.Key]bool{},
+	}
+	j.ranks.SetNodes(l.nodes)
+	j.steward = l.look(now, j, 0)
+	return j
+}
+
+// look has this node look after a shard from now on.
+func (l *loop) look(now time.Time, j *job, shard int) *scheduler.Steward {
+	if st := j.stewards[shard]; st != nil {
+		return st
+	}
+	st := scheduler.NewSteward(j.plan, shard, l.n.id, randomSource())
+	st.SetSources(j.sources)
+	j.stewards[shard] = st
+	l.perform(now, st.SetNodes(now, l.nodes))
+	return st
+}
+
+// wake has this node look after a shard that it has been told of, if it ranks
+// among the shard's stewards.
+func (l *loop) wake(now time.Time, j *job, shard int) {
+	if !j.ended && shard < j.plan.Layout.Shards() && slices.Contains(j.stewardsOf(shard), l.n.id) {
+		l.look(now, j, shard)
+	}
+}
+
+// each walks this node's stewards of the job in the order of their shards.
+func (j *job) each() iter.Seq2[int, *scheduler.Steward] { return inOrder(j.stewards) }
+
+func inOrder[V any](m map[int]V) iter.Seq2[int, V] {
+	return func(yield func(int, V) bool) {
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			if !yield(k, m[k]) {
+				return
+			}
+		}
+	}
+}
+
+// stewardsOf are a shard's present stewards, in rank order.
+func (j *job) stewardsOf(shard int) []peer.ID {
+	if st := j.stewards[shard]; st != nil {
+		return st.Stewards()
+	}
+	return j.ranks.Of(shard)
+}
+
+// of is this node's steward of the shard that task k belongs to, or nil.
+func (j *job) of(k protocol.Key) *scheduler.Steward { return j.stewards[j.plan.Layout.ShardOf(k)] }
+
+// asker is the steward that made an offer; any of them when it is closed.
+func (j *job) asker(reservation uint64) *scheduler.Steward {
+	for _, st := range j.stewards {
+		if st.Asks(reservation) {
+			return st
+		}
+	}
+	return j.steward
+}
+
+// acting reports whether this node offers tasks of the job now.
+func (j *job) acting() bool {
+	for _, st := range j.stewards {
+		if st.Acting() {
+			return true
+		}
+	}
+	return false
+}
+
+// setSources tells who holds all that the first stage reads.
+func (j *job) setSources(ids []peer.ID) {
+	j.sources = ids
+	for _, st := range j.stewards {
+		st.SetSources(ids)
+	}
+}
+
+// tickAll lets all of this node's stewards of a job do what is due.
+func (l *loop) tickAll(now time.Time, j *job) {
+	for _, st := range j.each() {
+		l.perform(now, st.Tick(now))
+	}
+}
+
+// tickSome does so for the stewards of some shards.
+func (l *loop) tickSome(now time.Time, j *job, shards map[int]bool) {
+	for shard := range inOrder(shards) {
+		if st := j.stewards[shard]; st != nil {
+			l.perform(now, st.Tick(now))
+		}
+	}
+}
+
+// reseat tells a job's stewards who lives, and new stewards of shards what is
+// known here of them. This node no longer looks after a shard whose steward it
+// has ceased to be.
+func (l *loop) reseat(now time.Time, j *job) {
+	before := map[int][]peer.ID{}
+	heard := j.plan.Heard()
+	for _, shard := range heard {
+		before[shard] = j.stewardsOf(shard)
+	}
+	j.ranks.SetNodes(l.nodes)
+	for shard, st := range j.each() {
+		l.perform(now, st.SetNodes(now, l.nodes))
+		if shard > 0 && !st.Acting() && !slices.Contains(st.Stewards(), l.n.id) {
+			delete(j.stewards, shard)
+		}
+	}
+	for _, shard := range heard {
+		if !slices.Equal(before[shard], j.stewardsOf(shard)) {
+			l.announce(j, shard)
+		}
+	}
+}
+
+// announce tells a shard's stewards what this node has of it, which wakes those
+// that do not know it yet.
+func (l *loop) announce(j *job, shard int) {
+	for _, id := range j.stewardsOf(shard) {
+		if id != l.n.id {
+			l.n.wire.send(id, j.plan.Ledger.Announce(shard, true))
+		}
+	}
+}
+
+// pings are the pings that one round sends, by peer.
+type pings map[peer.ID]*protocol.Ping
+
+func (p pings) to(id peer.ID, boot uint64) *protocol.Ping {
+	if p[id] == nil {
+		p[id] = &protocol.Ping{Boot: boot, Clock: time.Now()}
+	}
+	return p[id]
+}
+
+// ping tells every partner that this node lives and what it holds: the stewards
+// of the shards that it works for, its fellow stewards, and those of the jobs
+// of which it looks after a part.
+func (l *loop) ping() {
+	out := pings{}
+	for _, c := range l.worker.Claims(time.Now()) {
+		j := l.jobs[c.Job]
+		if j == nil {
+			continue
+		}
+		for shard, part := range inOrder(j.plan.Layout.Split(c)) {
+			for _, id := range l.stewardsOf(c.Job, shard) {
+				p := out.to(id, l.n.boot)
+				if n := len(p.Claims); n > 0 && p.Claims[n-1].Job == c.Job {
+					p.Claims[n-1] = scheduler.Joined(p.Claims[n-1], part)
+				} else {
+					p.Claims = append(p.Claims, part)
+				}
+			}
+		}
+	}
+	for _, id := range l.jobIDs() {
+		if j := l.jobs[id]; !j.ended {
+			l.pingFellows(out, id, j)
+		}
+	}
+	for id, p := range out {
+		l.send(id, p)
+	}
+}
+
+func (l *loop) pingFellows(out pings, id protocol.CID, j *job) {
+	for shard, st := range j.each() {
+		fellows := st.Stewards()
+		if !slices.Contains(fellows, l.n.id) || shard > 0 && j.plan.Finished(shard) {
+			continue
+		}
+		for _, f := range fellows {
+			if p := out.to(f, l.n.boot); len(p.Stewards) < protocol.MaxInputs {
+				p.Stewards = append(p.Stewards, protocol.ShardRef{Job: id, Shard: shard})
+			}
+		}
+		progress, acting := st.Progress()
+		if shard == 0 || !acting {
+			continue
+		}
+		for _, of := range j.stewardsOf(0) {
+			if p := out.to(of, l.n.boot); len(p.Progress) < protocol.MaxInputs {
+				p.Progress = append(p.Progress, progress)
+			}
+		}
+	}
+}
