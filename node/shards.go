@@ -48,10 +48,11 @@ func (l *loop) wake(now time.Time, j *job, shard int) {
 // each walks this node's stewards of the job in the order of their shards.
 func (j *job) each() iter.Seq2[int, *scheduler.Steward] { return inOrder(j.stewards) }
 
+// inOrder walks a map in the order of its keys, without those that go meanwhile.
 func inOrder[V any](m map[int]V) iter.Seq2[int, V] {
 	return func(yield func(int, V) bool) {
 		for _, k := range slices.Sorted(maps.Keys(m)) {
-			if !yield(k, m[k]) {
+			if v, there := m[k]; there && !yield(k, v) {
 				return
 			}
 		}
@@ -99,8 +100,11 @@ func (j *job) setSources(ids []peer.ID) {
 
 // tickAll lets all of this node's stewards of a job do what is due.
 func (l *loop) tickAll(now time.Time, j *job) {
-	for _, st := range j.each() {
+	for shard, st := range j.each() {
 		l.perform(now, st.Tick(now))
+		if st.Over() {
+			delete(j.stewards, shard)
+		}
 	}
 }
 
@@ -190,7 +194,7 @@ func (l *loop) ping() {
 func (l *loop) pingFellows(out pings, id protocol.CID, j *job) {
 	for shard, st := range j.each() {
 		fellows := st.Stewards()
-		if !slices.Contains(fellows, l.n.id) || shard > 0 && j.plan.Finished(shard) {
+		if !slices.Contains(fellows, l.n.id) {
 			continue
 		}
 		for _, f := range fellows {

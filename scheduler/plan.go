@@ -302,14 +302,16 @@ func (p *Plan) Joins(shard int) []protocol.Key {
 	return out
 }
 
-// settle is what a complete shard has to have copied; nil when there is nothing
-// that another shard does not see to.
-func (p *Plan) settle(shard int) *Settle {
+// settles reports whether a shard has results to be copied which the root joins
+// and that no other shard knows of.
+func (p *Plan) settles(shard int) bool {
+	return shard == 0 || DataStage(p.Manifest) < len(p.Layout.width)-1
+}
+
+// settle is what a complete shard has to have copied.
+func (p *Plan) settle(shard int) Settle {
 	joins := p.Joins(shard)
-	if len(joins) == 0 || joins[0].Stage == joins[len(joins)-1].Stage && shard > 0 {
-		return nil
-	}
-	e := &Settle{Job: p.Job, Shard: shard}
+	e := Settle{Job: p.Job, Shard: shard}
 	if shard == 0 {
 		e.Root = p.Root()
 	}

@@ -69,14 +69,17 @@ func (s *Steward) lookAgain(shard int) []Effect {
 
 // settle asks, while the shard is complete, for copies of what the root joins.
 func (s *Steward) settle(now time.Time) []Effect {
-	if s.copied || now.Sub(s.settled) < settleEvery {
+	if s.copied || !s.plan.settles(s.shard) || now.Sub(s.settled) < settleEvery {
 		return nil
 	}
 	s.settled = now
-	if e := s.plan.settle(s.shard); e != nil {
-		return []Effect{*e}
-	}
-	return nil
+	return []Effect{s.plan.settle(s.shard)}
+}
+
+// Over reports whether nothing is left to do for a column: it is forgotten then,
+// until something of it is lost.
+func (s *Steward) Over() bool {
+	return s.shard > 0 && s.plan.complete(s.shard) && (s.copied || !s.plan.settles(s.shard))
 }
 
 // Settled notes that what the root joins of the shard is held by enough nodes.
@@ -159,14 +162,11 @@ func (p *Plan) Heard() []int {
 	return out
 }
 
-// Finished reports whether nothing of a column has to run any more.
-func (p *Plan) Finished(shard int) bool { return !p.unfinished(shard) && p.lost[shard] == 0 }
-
 // Awake are the shards among those heard of that are not known to be finished.
 func (p *Plan) Awake() []int {
 	var out []int
 	for _, shard := range p.Heard() {
-		if shard == 0 || !p.Finished(shard) {
+		if shard == 0 || !p.complete(shard) {
 			out = append(out, shard)
 		}
 	}

@@ -209,7 +209,12 @@ func (n *simNode) tick() {
 }
 
 func (n *simNode) tickStewards() {
-	n.eachSteward(func(st *Steward) { n.perform(st.Tick(n.now())) })
+	n.eachSteward(func(st *Steward) {
+		n.perform(st.Tick(n.now()))
+		if st.Over() {
+			delete(n.stewards, st.shard)
+		}
+	})
 }
 
 // ping tells the stewards of shards what is held here of them, fellow stewards

@@ -312,7 +312,9 @@ func (n *simNode) settlePart(e Settle, parts []protocol.CID, deps []protocol.Key
 	switch {
 	case n.ended:
 	case e.Shard > 0:
-		n.steward(e.Shard).Settled()
+		if st := n.stewards[e.Shard]; st != nil {
+			st.Settled()
+		}
 	default:
 		n.s.seen.finals(n, parts, copies)
 		n.state(protocol.Fact{Kind: protocol.Final, Root: e.Root, Copies: copies})
