@@ -24,8 +24,8 @@ const (
 	MaxText = 8 << 10
 	// MaxName bounds the names of jobs, stages and functions.
 	MaxName = 256
-	// MaxTasks bounds the tasks of one stage. One group of stewards keeps a
-	// whole job's ledger; a stage of this size costs each of them about 60 MiB.
+	// MaxTasks bounds the tasks of one stage: 256 shards, each with stewards
+	// of its own.
 	MaxTasks = 1 << 17
 	// MaxStages bounds the stages of one job.
 	MaxStages = 64

@@ -19,6 +19,7 @@ type journal struct {
 	ran       map[string]bool // receipts of runs that did end, by their bytes
 	failures  int
 	excuses   int // events after which a task may run once more
+	backups   int // those among them that are tasks which seemed slow
 	awarder   map[protocol.Key]string
 	posts     map[post]time.Time // when first sent
 	arrivals  map[post]time.Time
@@ -222,8 +223,12 @@ func (p *Plan) exhausted() bool {
 // checkExecutions holds I10: a task runs once, and once more for each thing that
 // happened to it. On a quiet network nothing does.
 func (s *sim) checkExecutions() error {
-	if s.class == "quiet" && s.seen.excuses > 0 {
-		return fmt.Errorf("I10: %d tasks were offered again though nothing happened", s.seen.excuses)
+	unexcused := s.seen.excuses
+	if s.leaves < fewLeft { // too few to know how long a task takes
+		unexcused -= s.seen.backups
+	}
+	if s.class == "quiet" && unexcused > 0 {
+		return fmt.Errorf("I10: %d tasks were offered again though nothing happened", unexcused)
 	}
 	if most := s.m.Tasks() + s.seen.excuses; s.seen.starts > most && s.m.Mode == protocol.Strict {
 		return fmt.Errorf("I10: %d executions of %d tasks, at most %d are excused", s.seen.starts, s.m.Tasks(), most)

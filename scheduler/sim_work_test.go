@@ -66,6 +66,9 @@ func (n *simNode) perform(effects []Effect) {
 			if e.What == "claim lost" || e.What == "slow task offered again" {
 				n.s.seen.excuses++
 			}
+			if e.What == "slow task offered again" {
+				n.s.seen.backups++
+			}
 		}
 	}
 }

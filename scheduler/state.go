@@ -1,6 +1,8 @@
 package scheduler
 
 import (
+	"time"
+
 	"github.com/meshnode/meshnode/protocol"
 )
 
@@ -38,6 +40,23 @@ func (p *Plan) State() protocol.JobState {
 		st.State = protocol.StateFailed
 	case protocol.Cancelled:
 		st.State = protocol.StateCancelled
+	}
+	return st
+}
+
+// State is the steward's account of the job.
+func (s *Steward) State(now time.Time) protocol.JobState {
+	st := s.plan.State()
+	st.Stewards = s.stewards
+	if st.State.Ended() {
+		s.addShards(now, &st)
+		return st
+	}
+	st.Running, st.Queued = s.held()
+	st.Waiting = s.waiting
+	s.addShards(now, &st)
+	if st.State == protocol.StatePending && (st.Running > 0 || st.Queued > 0) {
+		st.State = protocol.StateRunning
 	}
 	return st
 }
