@@ -21,9 +21,10 @@ const (
 	ignoreLoss    mutation = "lost results are not run again"
 	neverResend   mutation = "what is not acknowledged is not sent again"
 	neverWake     mutation = "the stewards of other shards are not woken"
+	neverReport   mutation = "who misses a result of another shard keeps it to itself"
 )
 
-var mutations = []mutation{countTwice, arrivalOrder, claimsAreKept, claimsForever, finalAtOnce, noDigests, ignoreLoss, neverResend, neverWake}
+var mutations = []mutation{countTwice, arrivalOrder, claimsAreKept, claimsForever, finalAtOnce, noDigests, ignoreLoss, neverResend, neverWake, neverReport}
 
 // mutateAdd spoils the plan after a receipt was added; before is the result
 // that counted until then.
@@ -48,21 +49,26 @@ func (n *simNode) mutateAward(a *protocol.Award) {
 }
 
 func (n *simNode) mutateTick() {
-	switch n.s.mutation {
-	case claimsForever:
-		n.eachSteward(func(st *Steward) {
-			for k, c := range st.claims {
-				c.until = n.now().Add(time.Hour)
-				st.claims[k] = c
-			}
-		})
-	case neverWake:
-		st := n.steward(0)
-		st.woken = n.now()
-		for shard := range n.plan.Layout.Shards() {
-			st.awake[shard] = true
-		}
+	if n.s.mutation != claimsForever {
+		return
 	}
+	n.eachSteward(func(st *Steward) {
+		for k, c := range st.claims {
+			c.until = n.now().Add(time.Hour)
+			st.claims[k] = c
+		}
+	})
+}
+
+// mutateSend reports whether a message is to be kept back.
+func (n *simNode) mutateSend(m protocol.Message) bool {
+	switch m := m.(type) {
+	case *protocol.Announce:
+		return n.s.mutation == noDigests || n.s.mutation == neverWake && m.Shard > 0 && n.steward(0).Acting()
+	case *protocol.Lost:
+		return n.s.mutation == neverReport
+	}
+	return false
 }
 
 // TestCheckersSeeMutations breaks each rule in turn: some seed must fail.

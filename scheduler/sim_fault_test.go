@@ -67,6 +67,11 @@ var classes = []struct {
 	{"lost blocks", func(c *scenario, rng *rand.Rand) {
 		c.inline, c.loseParts, c.faults = false, rng.IntN(3), []func(*sim){loseBlocks}
 	}},
+	{"lost tops", func(c *scenario, rng *rand.Rand) {
+		c.leaves, c.inline, c.taskTime = 8, false, max(c.taskTime, 300*time.Millisecond)
+		c.m = simManifest(9+rng.IntN(60), rng.IntN(4), true)
+		c.faults = []func(*sim){loseTops}
+	}},
 	{"failing task", func(c *scenario, rng *rand.Rand) {
 		c.failing = map[protocol.Key]bool{{Index: rng.IntN(c.m.Stages[0].Tasks)}: true}
 	}},
@@ -102,7 +107,9 @@ func newScenario(seed uint64) scenario {
 			c.loseAwards = 0.3
 		}
 	}
-	c.leaves = []int{protocol.ShardLeaves, 8, 64}[rng.IntN(3)]
+	if leaves := []int{protocol.ShardLeaves, 8, 64}[rng.IntN(3)]; c.leaves == 0 {
+		c.leaves = leaves
+	}
 	c.limit = time.Minute + 4*c.span()
 	if c.slow { // nobody runs again what a slow node has begun
 		c.limit += 10 * (4*c.span() + time.Duration(len(c.m.Stages))*c.taskTime)
@@ -253,6 +260,24 @@ func loseBlocks(s *sim) {
 					s.loseResult(c)
 				}
 			})
+		})
+	}
+}
+
+// loseTops takes results away that end a column and are still to be read.
+func loseTops(s *sim) {
+	for range 2 + s.rng.IntN(3) {
+		d := s.upTo(2 * s.span())
+		s.healed(d)
+		s.after(d, func() {
+			l, first := s.layout(), s.nodes[Stewards(string(s.job), 0, 1, s.live())[0]]
+			for shard := 1; shard < l.Shards() && first.plan != nil; shard++ {
+				k := l.tops(shard)[0]
+				if c, _ := first.plan.Result(k); c.Defined() && len(first.plan.Ready(0, 1, func(protocol.Key) bool { return false })) == 0 {
+					s.loseResult(c)
+					return
+				}
+			}
 		})
 	}
 }

@@ -27,7 +27,7 @@ func (s *sim) talks(from, to peer.ID) bool {
 
 // send loses, repeats, delays and so reorders a message.
 func (s *sim) send(n *simNode, to peer.ID, m protocol.Message) {
-	if _, digest := m.(*protocol.Announce); digest && s.mutation == noDigests {
+	if n.mutateSend(m) {
 		return
 	}
 	copies := 1
