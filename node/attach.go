@@ -235,12 +235,7 @@ func (n *Node) Logs(ctx context.Context, job protocol.CID, each func(LogEntry) e
 	if err != nil {
 		return err
 	}
-	var runs []protocol.TaskRun
-	for shard := range min(max(st.Shards, 1), protocol.MaxShards+1) {
-		runs = append(runs, n.runs(ctx, job, shard)...)
-	}
-	slices.SortStableFunc(runs, func(a, b protocol.TaskRun) int { return a.Task.Compare(b.Task) })
-	for _, r := range runs {
+	for _, r := range n.allRuns(ctx, st) {
 		e := LogEntry{Task: r.Task.String(), Stage: r.Stage, Worker: r.Worker, Took: r.Took, Failed: r.Failed, Log: string(r.Tail)}
 		if r.Log.Defined() {
 			get := n.exchange.Getter(func(context.Context, protocol.CID) []peer.ID { return n.sources([]peer.ID{r.Worker}) })
@@ -255,6 +250,16 @@ func (n *Node) Logs(ctx context.Context, job protocol.CID, each func(LogEntry) e
 		}
 	}
 	return nil
+}
+
+// allRuns are the runs of all of a job's tasks, by task.
+func (n *Node) allRuns(ctx context.Context, st protocol.JobState) []protocol.TaskRun {
+	var out []protocol.TaskRun
+	for shard := range min(max(st.Shards, 1), protocol.MaxShards+1) {
+		out = append(out, n.runs(ctx, st.Job, shard)...)
+	}
+	slices.SortStableFunc(out, func(a, b protocol.TaskRun) int { return a.Task.Compare(b.Task) })
+	return out
 }
 
 // runs asks the steward that knows most for all runs of a shard's tasks.

@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/meshnode/meshnode/protocol"
+	"github.com/meshnode/meshnode/scheduler"
 )
 
 // maxStoryPages bounds the pages of a story that one steward is asked for.
@@ -85,7 +86,16 @@ func (n *Node) Explain(ctx context.Context, job protocol.CID, task *protocol.Key
 		}
 		out.Task = task.String()
 	}
-	runs := n.runs(ctx, job)
+	var runs []protocol.TaskRun
+	if task == nil {
+		runs = n.allRuns(ctx, s)
+	} else { // of its shard, whose stewards remember it
+		shard := scheduler.NewLayout(m).ShardOf(*task)
+		runs = n.runs(ctx, job, shard)
+		if shard > 0 {
+			s.Stewards = scheduler.Stewards(string(job), shard, m.Copies, n.storing())
+		}
+	}
 	if m != nil {
 		out.Stages, out.Workers = shares(m, runs)
 	}

@@ -100,11 +100,8 @@ func (j *job) setSources(ids []peer.ID) {
 
 // tickAll lets all of this node's stewards of a job do what is due.
 func (l *loop) tickAll(now time.Time, j *job) {
-	for shard, st := range j.each() {
+	for _, st := range j.each() {
 		l.perform(now, st.Tick(now))
-		if st.Over() {
-			delete(j.stewards, shard)
-		}
 	}
 }
 
@@ -118,8 +115,7 @@ func (l *loop) tickSome(now time.Time, j *job, shards map[int]bool) {
 }
 
 // reseat tells a job's stewards who lives, and new stewards of shards what is
-// known here of them. This node no longer looks after a shard whose steward it
-// has ceased to be.
+// known here of them.
 func (l *loop) reseat(now time.Time, j *job) {
 	before := map[int][]peer.ID{}
 	heard := j.plan.Heard()
@@ -127,11 +123,8 @@ func (l *loop) reseat(now time.Time, j *job) {
 		before[shard] = j.stewardsOf(shard)
 	}
 	j.ranks.SetNodes(l.nodes)
-	for shard, st := range j.each() {
+	for _, st := range j.each() {
 		l.perform(now, st.SetNodes(now, l.nodes))
-		if shard > 0 && !st.Acting() && !slices.Contains(st.Stewards(), l.n.id) {
-			delete(j.stewards, shard)
-		}
 	}
 	for _, shard := range heard {
 		if !slices.Equal(before[shard], j.stewardsOf(shard)) {
@@ -194,7 +187,7 @@ func (l *loop) ping() {
 func (l *loop) pingFellows(out pings, id protocol.CID, j *job) {
 	for shard, st := range j.each() {
 		fellows := st.Stewards()
-		if !slices.Contains(fellows, l.n.id) {
+		if !slices.Contains(fellows, l.n.id) || st.Over() {
 			continue
 		}
 		for _, f := range fellows {

@@ -76,10 +76,24 @@ func (s *Steward) settle(now time.Time) []Effect {
 	return []Effect{s.plan.settle(s.shard)}
 }
 
-// Over reports whether nothing is left to do for a column: it is forgotten then,
-// until something of it is lost.
+// Over reports whether nothing is left to do for a column: its stewards rest
+// then, until something of it is lost.
 func (s *Steward) Over() bool {
 	return s.shard > 0 && s.plan.complete(s.shard) && (s.copied || !s.plan.settles(s.shard))
+}
+
+// rest stands back from a column that is over. Its stewards no longer ping each
+// other of it: when it is not over after all they wait for each other anew.
+func (s *Steward) rest(now time.Time) []Effect {
+	s.ranked = now
+	if !s.acting {
+		return nil
+	}
+	s.acting, s.waiting = false, ""
+	s.story.shorten()
+	clear(s.claims)
+	clear(s.second)
+	return s.dropOffers()
 }
 
 // Settled notes that what the root joins of the shard is held by enough nodes.

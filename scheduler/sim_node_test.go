@@ -209,12 +209,7 @@ func (n *simNode) tick() {
 }
 
 func (n *simNode) tickStewards() {
-	n.eachSteward(func(st *Steward) {
-		n.perform(st.Tick(n.now()))
-		if st.Over() {
-			delete(n.stewards, st.shard)
-		}
-	})
+	n.eachSteward(func(st *Steward) { n.perform(st.Tick(n.now())) })
 }
 
 // add joins receipts and facts into the ledger, in memory and on disk.

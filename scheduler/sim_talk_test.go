@@ -30,7 +30,7 @@ func (n *simNode) ping() {
 		}
 	}
 	n.eachSteward(func(st *Steward) {
-		if n.ended || !within(st.Stewards(), n.id) {
+		if n.ended || !within(st.Stewards(), n.id) || st.Over() {
 			return
 		}
 		for _, id := range st.Stewards() {

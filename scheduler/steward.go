@@ -339,6 +339,9 @@ func (s *Steward) FailedRun(now time.Time, by peer.ID, run *protocol.Failure) {
 // Tick does what is due: it takes over or stands back, closes offers, judges
 // failures, settles the root, and offers what is ready.
 func (s *Steward) Tick(now time.Time) []Effect {
+	if s.Over() {
+		return s.rest(now)
+	}
 	out := s.takeTurn(now)
 	if !s.acting || now.Before(s.since) || s.plan.Ledger.Fact(protocol.Committed) == nil {
 		return out

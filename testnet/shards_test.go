@@ -145,7 +145,7 @@ func TestShardsOfAReduce(t *testing.T) {
 	net, ctx := start(t, testnet.Config{Nodes: 5, Funcs: shardFuncs()})
 	path, _, split := numbers(t, lines)
 	count := function("count")
-	job, err := net.Node(1).Submit(ctx, node.JobSpec{Map: function("digit"), Combine: &count, Reduce: &count, Partitions: 2, Inputs: []string{path}, Split: split, Strict: true}, nil)
+	job, err := net.Node(1).Submit(ctx, node.JobSpec{Map: function("digit"), Combine: &count, Reduce: &count, Partitions: 2, Inputs: []string{path}, Split: split, Mode: protocol.Strict}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
