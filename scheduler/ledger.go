@@ -37,8 +37,8 @@ func newLedger(job protocol.CID, l *Layout) *Ledger {
 
 // AddReceipt adds a checked receipt and reports whether it is new. One that
 // names no task of the job is not added. Of too many for one task the lowest
-// stay, those with the lowest results among equal inputs: which ones must not
-// depend on the order in which they came.
+// stay, and of each worker few: which ones must not depend on the order in which
+// they came.
 func (l *Ledger) AddReceipt(signed protocol.SignedReceipt, open *protocol.Receipt) bool {
 	k := open.Task
 	if !l.names(open) {
@@ -49,8 +49,26 @@ func (l *Ledger) AddReceipt(signed protocol.SignedReceipt, open *protocol.Receip
 	if found || at == maxReceiptsPerTask {
 		return false
 	}
-	rec.receipts = first(maxReceiptsPerTask, slices.Insert(rec.receipts, at, entry{signed, open}))
-	return true
+	rec.receipts = slices.Insert(rec.receipts, at, entry{signed, open})
+	added := rec.limit(open.Worker)
+	rec.receipts = first(maxReceiptsPerTask, rec.receipts)
+	return added != at
+}
+
+// limit drops what is too much of one worker, and says from which place; -1 when
+// nothing was.
+func (r *record) limit(worker peer.ID) int {
+	n := 0
+	for i, e := range r.receipts {
+		if e.open.Worker != worker {
+			continue
+		}
+		if n++; n > maxReceiptsPerWorker {
+			r.receipts = slices.Delete(r.receipts, i, i+1)
+			return i
+		}
+	}
+	return -1
 }
 
 // names reports whether a receipt is of a task of this job.
@@ -131,7 +149,14 @@ const maxCatchUp = 64 * protocol.MaxReceiptBatch
 func (l *Ledger) LackedBy(a *protocol.Announce) []*protocol.Done {
 	var receipts []protocol.SignedReceipt
 	l.tasks.each(a.Shard, func(k protocol.Key, r *record) {
-		if len(r.receipts) > 0 && len(receipts) < maxCatchUp && !l.holds(a, k) {
+		if len(r.receipts) == 0 || len(receipts) >= maxCatchUp {
+			return
+		}
+		if r.disputed() { // one of them is not enough to decide by
+			for _, e := range r.receipts {
+				receipts = append(receipts, e.signed)
+			}
+		} else if !l.holds(a, k) {
 			receipts = append(receipts, r.receipts[0].signed)
 		}
 	})

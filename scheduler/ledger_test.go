@@ -2,8 +2,11 @@ package scheduler
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/meshnode/meshnode/protocol"
 )
@@ -15,7 +18,7 @@ func TestTooManyReceipts(t *testing.T) {
 	m := simManifest(1, 0, false)
 	job := protocol.NewCID(protocol.CodecDagCBOR, []byte("job"))
 	receipt := func(took int) (protocol.SignedReceipt, *protocol.Receipt) {
-		r := &protocol.Receipt{Job: job, Inputs: protocol.InputsDigest(0, []protocol.CID{m.Splits}), Result: protocol.NewCID(protocol.CodecRaw, nil), Took: time.Duration(took)}
+		r := &protocol.Receipt{Job: job, Inputs: protocol.InputsDigest(0, []protocol.CID{m.Splits}), Result: protocol.NewCID(protocol.CodecRaw, nil), Took: time.Duration(took), Worker: peer.ID(fmt.Sprintf("%03d", took))}
 		return protocol.SignedReceipt{Body: protocol.Encode(r)}, r
 	}
 	up, down := NewPlan(job, m), NewPlan(job, m)

@@ -25,7 +25,7 @@ func (s *Steward) capable(stage int) []Node {
 	needs := NeedsOf(s.plan.Manifest, stage)
 	var out []Node
 	for _, n := range s.nodes {
-		if n.Can(needs) == "" {
+		if n.Can(needs) == "" && !s.plan.distrusted[n.ID] {
 			out = append(out, n)
 		}
 	}
@@ -47,8 +47,9 @@ func (s *Steward) offerReady(now time.Time) []Effect {
 			s.waiting = s.whyNobody(keys[0].Stage)
 			break
 		}
-		if failed := s.plan.Ledger.facts.failedTasks(s.shard); len(failed) > 0 {
-			keys = alone(keys, failed)
+		special := append(s.plan.Ledger.facts.failedTasks(s.shard), sortedKeys(s.plan.contested)...)
+		if len(special) > 0 {
+			keys = alone(keys, special)
 		}
 		ask := s.candidates(now, keys[0], capable)
 		if len(ask) == 0 {
@@ -91,8 +92,8 @@ func (s *Steward) taken(k protocol.Key) bool {
 	return false
 }
 
-// alone keeps tasks that have failed before apart from others, since nodes
-// where they failed are not their candidates.
+// alone keeps tasks that have failed, or whose results differ, apart from
+// others, since not all nodes are their candidates.
 func alone(keys, failed []protocol.Key) []protocol.Key {
 	if slices.Contains(failed, keys[0]) {
 		return keys[:1]
@@ -267,7 +268,11 @@ func (s *Steward) inputs(k protocol.Key) []protocol.Input {
 func (s *Steward) whyNobody(stage int) string {
 	needs := NeedsOf(s.plan.Manifest, stage)
 	for _, n := range s.nodes {
-		if why := n.Can(needs); why != "" {
+		why := n.Can(needs)
+		if why == "" && s.plan.distrusted[n.ID] {
+			why = "others do not agree with results that it gave"
+		}
+		if why != "" {
 			return fmt.Sprintf("no live node can run stage %q: of %d nodes, %s for one says %s", s.plan.Manifest.Stages[stage].Name, len(s.nodes), n.ID, why)
 		}
 	}

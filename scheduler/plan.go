@@ -9,7 +9,8 @@ import (
 )
 
 // Plan derives from a manifest and a ledger what is done, what may run next,
-// and what the root is. Of several results of a task the lowest CID counts,
+// and what the root is. Of several results of a task the lowest CID counts, or
+// the one that most agree on where programs are deterministic (see votes.go),
 // and a receipt counts only if its inputs are the results that count before
 // it: so every node that holds the same receipts derives the same root, in
 // whatever order they came.
@@ -23,10 +24,14 @@ type Plan struct {
 	Ledger   *Ledger
 	Layout   *Layout
 
-	tasks    table[task]
-	meters   [][]meter   // by stage and column
-	lost     map[int]int // tasks whose results are lost, by shard
-	conflict *protocol.Key
+	tasks  table[task]
+	meters [][]meter   // by stage and column
+	lost   map[int]int // tasks whose results are lost, by shard
+
+	disputed   map[protocol.Key]bool // with different results, decided or not
+	contested  map[protocol.Key]bool // and not decided
+	distrusted map[peer.ID]bool      // outvoted
+	ambiguous  bool                  // a task of a provenance job gave different results
 }
 
 type task struct {
@@ -45,7 +50,10 @@ type meter struct {
 func NewPlan(job protocol.CID, m *protocol.Manifest) *Plan { return newPlan(job, m, NewLayout(m)) }
 
 func newPlan(job protocol.CID, m *protocol.Manifest, l *Layout) *Plan {
-	p := &Plan{Job: job, Manifest: m, Ledger: newLedger(job, l), Layout: l, tasks: newTable[task](l), meters: make([][]meter, len(m.Stages)), lost: map[int]int{}}
+	p := &Plan{
+		Job: job, Manifest: m, Ledger: newLedger(job, l), Layout: l, tasks: newTable[task](l), meters: make([][]meter, len(m.Stages)), lost: map[int]int{},
+		disputed: map[protocol.Key]bool{}, contested: map[protocol.Key]bool{}, distrusted: map[peer.ID]bool{},
+	}
 	for s := range p.meters {
 		p.meters[s] = make([]meter, l.columns(s))
 	}
@@ -69,6 +77,7 @@ func (p *Plan) AddReceipt(signed protocol.SignedReceipt, open *protocol.Receipt)
 		return false
 	}
 	p.derive(k)
+	p.weigh(k)
 	return true
 }
 
@@ -128,29 +137,24 @@ func (p *Plan) derive(k protocol.Key) {
 
 // counted returns the result of task k that counts, or the zero CID.
 func (p *Plan) counted(k protocol.Key) (result protocol.CID, size int64) {
+	delete(p.contested, k)
 	receipts := p.Ledger.tasks.get(k).receipts
 	if len(receipts) == 0 {
 		return "", 0
 	}
-	top := p.Layout.IsTop(k)
-	var digest protocol.Digest
-	if !top {
-		var known bool
-		if digest, known = p.InputsDigest(k); !known {
+	counts := func(*protocol.Receipt) bool { return true }
+	if !p.Layout.IsTop(k) {
+		digest, known := p.InputsDigest(k)
+		if !known {
 			return "", 0
 		}
+		counts = func(r *protocol.Receipt) bool { return r.Inputs == digest }
 	}
-	for _, e := range receipts {
-		if !top && e.open.Inputs != digest {
-			continue
-		}
-		if result != "" && e.open.Result != result && p.Manifest.Mode == protocol.Strict {
-			p.conflict = &k
-		}
-		if result == "" || e.open.Result < result {
-			result, size = e.open.Result, e.open.Size
-		}
+	if p.Manifest.Mode == protocol.Strict {
+		return p.elect(k, counts)
 	}
+	result, size, others := p.lowest(k, counts)
+	p.ambiguous = p.ambiguous || others
 	return result, size
 }
 
@@ -242,15 +246,6 @@ func (p *Plan) Find(k protocol.Key) {
 // Root is the job's root, once it is known.
 func (p *Plan) Root() protocol.CID {
 	return p.tasks.get(protocol.Key{Stage: len(p.Manifest.Stages) - 1}).result
-}
-
-// Conflict is a task of a strict job with two different results: proof that
-// something is broken.
-func (p *Plan) Conflict() (protocol.Key, bool) {
-	if p.conflict == nil {
-		return protocol.Key{}, false
-	}
-	return *p.conflict, true
 }
 
 // Done counts the tasks that are done in all stages.

@@ -15,6 +15,8 @@ func (p *Plan) State() protocol.JobState {
 		Submitter: p.Manifest.Submitter, Copies: p.Manifest.Copies,
 		Parts: p.Manifest.Stages[DataStage(p.Manifest)].Tasks,
 	}
+	st.Policy, st.RunUntil = p.Manifest.Policy.WithDefaults(), p.Manifest.RunUntil
+	st.Ambiguous, st.Distrusted = p.ambiguous, p.Distrusted()
 	st.Workers = p.Ledger.workers()
 	for shard := range p.Layout.Shards() {
 		st.Executions += p.Ledger.executions(shard)

@@ -410,8 +410,8 @@ func (s *Steward) judge(now time.Time) []Effect {
 	if until := s.plan.Manifest.RunUntil; s.shard == 0 && !until.IsZero() && now.After(until) {
 		return []Effect{Conclude{Job: s.plan.Job, Text: fmt.Sprintf("the job did not end by %s, when its manifest says it must", until.Format(time.RFC3339))}}
 	}
-	if k, broken := s.plan.Conflict(); broken {
-		return []Effect{Conclude{Job: s.plan.Job, Text: fmt.Sprintf("task %s of stage %q gave two different results, but the job declares its programs deterministic", k, s.plan.Manifest.Stages[k.Stage].Name)}}
+	if text := s.hung(); text != "" {
+		return []Effect{Conclude{Job: s.plan.Job, Text: text}}
 	}
 	for _, k := range s.plan.Ledger.facts.failedTasks(s.shard) {
 		if r, _ := s.plan.Result(k); r == "" {

@@ -12,15 +12,17 @@ import (
 
 // candidates picks whom to ask about task k, by the job's strategy: not those
 // who have just been full or refused, and not those where the task has failed
-// while others can be asked.
+// while others can be
+// asked, nor those that have given one of the results that differ.
 func (s *Steward) candidates(now time.Time, k protocol.Key, capable []Node) []Node {
 	failed := map[peer.ID]bool{}
 	for _, f := range s.plan.Ledger.Failures(k) {
 		failed[f.By] = true
 	}
+	contested := s.plan.contested[k]
 	held, asked := s.claimed(), s.asked()
 	open := slices.DeleteFunc(slices.Clone(capable), func(n Node) bool {
-		return s.resting[n.ID].After(now) || failed[n.ID] && len(failed) < len(capable) || asked[n.ID] || s.room(&n, k.Stage, held) == 0
+		return s.resting[n.ID].After(now) || failed[n.ID] && len(failed) < len(capable) || asked[n.ID] || contested && s.plan.voted(k, n.ID) || s.room(&n, k.Stage, held) == 0
 	})
 	near := s.near(k)
 	s.sortByLoad(open)
