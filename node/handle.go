@@ -309,7 +309,7 @@ func (l *loop) announced(now time.Time, from peer.ID, a *protocol.Announce) {
 		l.send(from, d)
 	}
 	if a.Reply && j.plan.Ledger.Lacks(a) {
-		l.send(from, j.plan.Ledger.Announce(a.Shard, false))
+		l.send(from, j.plan.Ledger.Announce(a.Shard, true, false))
 	}
 }
 

@@ -136,9 +136,10 @@ func (l *loop) reseat(now time.Time, j *job) {
 // announce tells a shard's stewards what this node has of it, which wakes those
 // that do not know it yet.
 func (l *loop) announce(j *job, shard int) {
-	for _, id := range j.stewardsOf(shard) {
+	stewards := j.stewardsOf(shard)
+	for _, id := range stewards {
 		if id != l.n.id {
-			l.n.wire.send(id, j.plan.Ledger.Announce(shard, true))
+			l.n.wire.send(id, j.plan.Ledger.Announce(shard, slices.Contains(stewards, l.n.id), true))
 		}
 	}
 }

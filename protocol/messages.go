@@ -150,6 +150,9 @@ type Announce struct {
 	Facts []Digest `cbor:"3,keyasint"` // of the facts' signed bytes
 	Reply bool     `cbor:"4,keyasint"` // the receiver shall answer with its own
 	Shard int      `cbor:"5,keyasint"`
+	// Want asks for the receipts that the sender lacks: it keeps the shard's
+	// ledger. Others are told of facts alone, as that the job has ended.
+	Want bool `cbor:"6,keyasint,omitempty"`
 }
 
 // Steal asks a node for half of the tasks that wait there. A lifeline stays

@@ -113,9 +113,11 @@ func (l *Ledger) Failures(k protocol.Key) []*protocol.Fact {
 	return out
 }
 
-// Announce says what the ledger holds of a shard, for another to compare.
-func (l *Ledger) Announce(shard int, reply bool) *protocol.Announce {
-	a := &protocol.Announce{Job: l.job, Shard: shard, Have: make([][]byte, len(l.layout.tasks)), Reply: reply}
+// Announce says what the ledger holds of a shard, for another to compare: want
+// asks for the receipts that are lacking here, reply for the other's own
+// announcement.
+func (l *Ledger) Announce(shard int, want, reply bool) *protocol.Announce {
+	a := &protocol.Announce{Job: l.job, Shard: shard, Have: make([][]byte, len(l.layout.tasks)), Want: want, Reply: reply}
 	for s := range a.Have {
 		_, count := l.layout.View(shard, s)
 		a.Have[s] = make([]byte, (count+7)/8)
@@ -144,12 +146,12 @@ func (l *Ledger) holds(a *protocol.Announce, k protocol.Key) bool {
 // brings more.
 const maxCatchUp = 64 * protocol.MaxReceiptBatch
 
-// LackedBy returns what this ledger holds of the shard and the announcer does
-// not, as messages without a number: they are not acknowledged.
+// LackedBy returns what this ledger holds of the shard and the announcer wants
+// and does not have, as messages without a number: they are not acknowledged.
 func (l *Ledger) LackedBy(a *protocol.Announce) []*protocol.Done {
 	var receipts []protocol.SignedReceipt
 	l.tasks.each(a.Shard, func(k protocol.Key, r *record) {
-		if len(r.receipts) == 0 || len(receipts) >= maxCatchUp {
+		if !a.Want || len(r.receipts) == 0 || len(receipts) >= maxCatchUp {
 			return
 		}
 		if r.disputed() { // one of them is not enough to decide by

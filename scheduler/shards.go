@@ -37,7 +37,7 @@ func (s *Steward) wake(now time.Time) []Effect {
 		}
 		s.awake[shard] = true
 		for _, id := range Stewards(string(s.plan.Job), shard, s.plan.Manifest.Copies, s.members) {
-			out = append(out, Send{To: id, Message: s.plan.Ledger.Announce(shard, true)})
+			out = append(out, Send{To: id, Message: s.plan.Ledger.Announce(shard, false, true)})
 		}
 		out = append(out, s.lookAgain(shard)...)
 	}

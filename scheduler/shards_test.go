@@ -139,10 +139,10 @@ func TestAnnouncementsBringAShardOver(t *testing.T) {
 		}
 		f := &protocol.Fact{Job: from.Job, Kind: protocol.Committed}
 		from.AddFact(protocol.Signed{Body: protocol.Encode(f)}, f)
-		if !to.Ledger.Lacks(from.Ledger.Announce(shard, true)) {
+		if !to.Ledger.Lacks(from.Ledger.Announce(shard, true, true)) {
 			t.Fatalf("shard %d: nothing is lacking", shard)
 		}
-		for _, d := range from.Ledger.LackedBy(to.Ledger.Announce(shard, false)) {
+		for _, d := range from.Ledger.LackedBy(to.Ledger.Announce(shard, true, false)) {
 			if d.Shard != shard {
 				t.Fatalf("a message for shard %d, want %d", d.Shard, shard)
 			}
@@ -161,7 +161,7 @@ func TestAnnouncementsBringAShardOver(t *testing.T) {
 		if len(receipts) != want || len(facts) != 1 {
 			t.Fatalf("shard %d: %d receipts and %d facts came over, want %d and 1", shard, len(receipts), len(facts), want)
 		}
-		if to.Ledger.Lacks(from.Ledger.Announce(shard, true)) || len(from.Ledger.LackedBy(to.Ledger.Announce(shard, false))) != 0 {
+		if to.Ledger.Lacks(from.Ledger.Announce(shard, true, true)) || len(from.Ledger.LackedBy(to.Ledger.Announce(shard, true, false))) != 0 {
 			t.Fatalf("shard %d: something is still lacking", shard)
 		}
 	}

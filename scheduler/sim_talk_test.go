@@ -57,7 +57,7 @@ func (n *simNode) announce(shards []int) {
 	for _, shard := range shards {
 		for _, id := range n.stewardsOf(shard) {
 			if id != n.id {
-				n.s.send(n, id, n.plan.Ledger.Announce(shard, true))
+				n.s.send(n, id, n.plan.Ledger.Announce(shard, within(n.stewardsOf(shard), n.id), true))
 			}
 		}
 	}
@@ -134,7 +134,7 @@ func (n *simNode) deliver(from peer.ID, m protocol.Message) {
 			s.send(n, from, d)
 		}
 		if m.Reply && n.plan.Ledger.Lacks(m) {
-			s.send(n, from, n.plan.Ledger.Announce(m.Shard, false))
+			s.send(n, from, n.plan.Ledger.Announce(m.Shard, true, false))
 		}
 	}
 }

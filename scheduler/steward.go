@@ -391,7 +391,7 @@ func (s *Steward) takeTurn(now time.Time) []Effect {
 	out := []Effect{Noted{Job: s.plan.Job, What: "stewardship taken up", Peer: s.self}}
 	for _, id := range s.stewards {
 		if id != s.self {
-			out = append(out, Send{To: id, Message: s.plan.Ledger.Announce(s.shard, true)})
+			out = append(out, Send{To: id, Message: s.plan.Ledger.Announce(s.shard, true, true)})
 		}
 	}
 	return out
