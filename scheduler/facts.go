@@ -16,8 +16,9 @@ const (
 	// maxFactsOfKind bounds those about the job as a whole, of one kind: each
 	// steward may state one.
 	maxFactsOfKind = 64
-	// maxFailuresPerTask bounds the failed runs of one task.
-	maxFailuresPerTask = 32
+	// maxFailuresPerTask bounds the failed runs of one task: more than a
+	// manifest may ask for before the job fails.
+	maxFailuresPerTask = protocol.MaxRetries + 28
 	// maxFailures bounds the failed runs of one shard.
 	maxFailures = 1024
 )

@@ -445,7 +445,7 @@ func (s *Steward) verdict(k protocol.Key) string {
 			return s.report(k, f)
 		}
 	}
-	if retries := s.plan.Manifest.Policy.WithDefaults().Retries; host >= retries || len(failures) >= 4*retries {
+	if retries := s.plan.Manifest.Policy.WithDefaults().Retries; host >= retries || len(failures) >= min(4*retries, maxFailuresPerTask) {
 		return s.report(k, failures[len(failures)-1])
 	}
 	return ""

@@ -141,16 +141,20 @@ func TestFailureIsAFactWhenTwoSawIt(t *testing.T) {
 }
 
 func TestHostFailuresAreAttempts(t *testing.T) {
-	s, now := aloneSteward(1, simManifest(1, 0, false))
-	s.Begin(now)
-	for i := range protocol.DefaultRetries {
-		if text := concluded(s.Tick(now)); text != "" {
-			t.Fatalf("failed after %d attempts: %s", i, text)
+	for retries, want := range map[int]int{0: protocol.DefaultRetries, 1: 1, protocol.MaxRetries: protocol.MaxRetries} {
+		m := simManifest(1, 0, false)
+		m.Policy.Retries = retries
+		s, now := aloneSteward(1, m)
+		s.Begin(now)
+		for i := range want {
+			if text := concluded(s.Tick(now)); text != "" {
+				t.Fatalf("failed after %d attempts of %d: %s", i, want, text)
+			}
+			failedRun(s, "a", protocol.FailHost, 0)
 		}
-		failedRun(s, "a", protocol.FailHost, 0)
-	}
-	if concluded(s.Tick(now)) == "" {
-		t.Fatal("the job goes on for ever")
+		if concluded(s.Tick(now)) == "" {
+			t.Fatalf("with %d retries the job goes on for ever", retries)
+		}
 	}
 }
 
