@@ -45,7 +45,7 @@ func (n *Node) receive(ctx context.Context, from peer.ID, m protocol.Message) {
 			return
 		}
 	case *protocol.Lost:
-		if n.ensureJob(ctx, m.Job, from) != nil {
+		if n.knows(ctx, m.Job, from) != nil {
 			return
 		}
 	case *protocol.Steal:
@@ -185,7 +185,7 @@ func (l *loop) handle(now time.Time, from peer.ID, m protocol.Message) {
 			}
 		}
 	case *protocol.Lost:
-		l.lostTo(now, m)
+		l.lostTo(now, from, m)
 	case *protocol.Release:
 		l.released(now, from, m)
 	}
@@ -271,15 +271,19 @@ func (l *loop) released(now time.Time, from peer.ID, m *protocol.Release) {
 	}
 }
 
-// lostTo looks, as a steward of the shard that gave them, for results that
-// another shard cannot find.
-func (l *loop) lostTo(now time.Time, m *protocol.Lost) {
+// maxReported bounds the searches for results that a job's steward cannot find.
+// What finds no room is reported again.
+const maxReported = 64
+
+// lostTo looks, as a steward of the shard that gave them, for results that a
+// steward of the job shard cannot find.
+func (l *loop) lostTo(now time.Time, from peer.ID, m *protocol.Lost) {
 	j := l.jobs[m.Job]
-	if j == nil || j.ended {
+	if j == nil || j.ended || !slices.Contains(j.stewardsOf(0), from) {
 		return
 	}
 	for shard, keys := range inOrder(j.plan.Layout.ByShard(m.Tasks)) {
-		if l.wake(now, j, shard); j.stewards[shard] != nil {
+		if l.wake(now, j, shard); j.stewards[shard] != nil && len(j.checking) < maxReported {
 			l.check(scheduler.Check{Job: m.Job, Shard: shard, Task: keys[0], Deps: keys})
 		}
 	}

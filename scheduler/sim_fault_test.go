@@ -189,13 +189,15 @@ func restarts(s *sim) {
 	}
 }
 
-// stewardsInTurn takes the first steward away, with its disk and for good, one
-// after another, until all of the first ones are gone.
+// stewardsInTurn takes the first steward of the job, or of another shard, away,
+// with its disk and for good, one after another, until as many are gone as first
+// looked after it.
 func stewardsInTurn(s *sim) {
 	for i := range s.m.Copies + 1 {
 		d := time.Duration(1+i*4)*time.Second + s.upTo(2*time.Second)
 		s.healed(d)
-		s.after(d, func() { s.crash(s.nodes[Stewards(string(s.job), 0, 1, s.live())[0]], true, 0) })
+		shard := s.rng.IntN(2) * s.rng.IntN(s.layout().Shards())
+		s.after(d, func() { s.crash(s.nodes[Stewards(string(s.job), shard, 1, s.live())[0]], true, 0) })
 	}
 }
 

@@ -133,6 +133,10 @@ func TestShardsOfAMap(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	told, err := net.Node(reader).Explain(ctx, job, &protocol.Key{Index: lines - 1})
+	if err != nil || told.Now.State != "done" || len(told.Runs) == 0 {
+		t.Fatalf("of a task of the last shard nobody knows more than %+v, %v", told, err)
+	}
 	if len(logs) < lines*9/10 || len(workers) < 3 {
 		t.Fatalf("logs of %d of %d tasks, by %d nodes", len(logs), lines, len(workers))
 	}
