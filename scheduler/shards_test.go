@@ -307,3 +307,41 @@ func TestMailGoesToWhomItConcerns(t *testing.T) {
 		}
 	}
 }
+
+// TestDistrustStaysInItsColumn holds that all nodes agree on a top, whether or
+// not they know who was outvoted below it.
+func TestDistrustStaysInItsColumn(t *testing.T) {
+	inside, outside := shardedPlan(), shardedPlan()
+	add := func(k protocol.Key, worker peer.ID, result string) {
+		_, r := finished(inside, k, worker)
+		r.Result = protocol.NewCID(protocol.CodecRaw, []byte(result))
+		signed := protocol.SignedReceipt{Body: protocol.Encode(r)}
+		inside.AddReceipt(signed, r)
+		if slices.Contains(inside.Layout.Hears(k), 0) {
+			outside.AddReceipt(signed, r)
+		}
+	}
+	for i := range 8 {
+		add(protocol.Key{Index: i}, "a", "right")
+	}
+	top := protocol.Key{Stage: 1}
+	add(top, "a", "top")
+	add(protocol.Key{}, "b", "other")
+	add(protocol.Key{}, "c", "other")
+	if got := inside.Distrusted(); !slices.Equal(got, []peer.ID{"a"}) {
+		t.Fatalf("distrusted: %v", got)
+	}
+	for _, p := range []*Plan{inside, outside} {
+		if !p.isDone(top) || p.unfinished(1) {
+			t.Fatal("the top no longer counts")
+		}
+	}
+	add(top, "b", "another top")
+	if inside.isDone(top) || outside.isDone(top) {
+		t.Fatal("one of two results counts")
+	}
+	add(top, "c", "another top")
+	if a, b := inside.tasks.get(top).result, outside.tasks.get(top).result; a != b || a != protocol.NewCID(protocol.CodecRaw, []byte("another top")) {
+		t.Fatalf("tops %s and %s", a, b)
+	}
+}

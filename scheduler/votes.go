@@ -92,7 +92,7 @@ func (r *record) disputed() bool {
 // read the same unless the task is a top, and whether there are others.
 func (p *Plan) lowest(k protocol.Key, counts func(*protocol.Receipt) bool) (result protocol.CID, size int64, others bool) {
 	for _, e := range p.Ledger.tasks.get(k).receipts {
-		if !counts(e.open) || p.distrusted[e.open.Worker] {
+		if !counts(e.open) || !p.trusts(e.open) {
 			continue
 		}
 		others = others || result != "" && e.open.Result != result
@@ -112,7 +112,7 @@ func (p *Plan) elect(k protocol.Key, counts func(*protocol.Receipt) bool) (proto
 	}
 	b := ballot{voters: map[peer.ID][]protocol.CID{}, sizes: map[protocol.CID]int64{}}
 	for _, e := range p.Ledger.tasks.get(k).receipts {
-		if r := e.open; counts(r) && !p.distrusted[r.Worker] {
+		if r := e.open; counts(r) && p.trusts(r) {
 			if !slices.Contains(b.voters[r.Worker], r.Result) {
 				b.voters[r.Worker] = append(b.voters[r.Worker], r.Result)
 			}
@@ -160,6 +160,13 @@ func (p *Plan) Distrusted() []peer.ID {
 	}
 	slices.SortFunc(out, func(a, b peer.ID) int { return cmp.Compare(a, b) })
 	return out
+}
+
+// trusts reports whether a receipt may count. That of a top always may: who was
+// outvoted within a column is not known outside of it, and all must agree on the
+// top.
+func (p *Plan) trusts(r *protocol.Receipt) bool {
+	return !p.distrusted[r.Worker] || p.Layout.IsTop(r.Task)
 }
 
 // voted reports whether a node has given a result of task k.
