@@ -9,12 +9,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/meshnode/meshnode/protocol"
 )
 
 // TestSmoke runs every case, small.
 func TestSmoke(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	status := run(t.Context(), []string{"--thin", "20", "--scale", "0.2", "--warmup", "0", "--repeats", "1", "--limit", "60s", "--json"}, &stdout, &stderr)
+	status := run(t.Context(), []string{"--thin", "40", "--scale", "0.2", "--warmup", "0", "--repeats", "1", "--limit", "60s", "--json"}, &stdout, &stderr)
 	t.Log(stderr.String())
 	var got report
 	if err := json.Unmarshal(stdout.Bytes(), &got); err != nil {
@@ -24,7 +26,7 @@ func TestSmoke(t *testing.T) {
 		t.Fatalf("status %d with %d trials, not 0 with %d", status, len(got.Results), want)
 	}
 	for _, r := range got.Results {
-		if !r.Right || r.Makespan < r.Bound || r.Waited < r.Makespan || r.Most == 0 {
+		if !r.Right || r.Makespan < r.Bound || r.Waited < r.Makespan || r.Most == 0 || r.perTask() <= 0 {
 			t.Errorf("%s: %+v", r.Case, r)
 		}
 	}
@@ -59,6 +61,8 @@ func TestBound(t *testing.T) {
 		{experiment{mesh: shape{nodes: 8}, jobs: []batch{{lengths: even(400, 50*time.Millisecond)}}}, 2500 * time.Millisecond},
 		{experiment{mesh: shape{nodes: 8}, jobs: []batch{{lengths: []time.Duration{time.Second, 9 * time.Second}}}}, 9 * time.Second},
 		{experiment{mesh: shape{nodes: 2, stutter: true}, jobs: []batch{{lengths: even(4, time.Second)}}}, 3 * time.Second},
+		{experiment{mesh: shape{nodes: 4, large: 2}, jobs: []batch{{lengths: even(8, time.Second)}}}, time.Second},
+		{experiment{mesh: shape{nodes: 4, large: 2}, jobs: []batch{{lengths: even(4, time.Second), require: protocol.Require{Cores: largeSlots}}}}, 2 * time.Second},
 		{experiment{mesh: shape{nodes: 2}, jobs: []batch{{lengths: even(4, time.Second)}, {lengths: even(4, time.Second)}}}, 4 * time.Second},
 	} {
 		if got := c.e.bound(); (got - c.want).Abs() > time.Microsecond {
@@ -104,15 +108,24 @@ func TestStuttering(t *testing.T) {
 
 // TestMissed holds that every target can be missed, and met.
 func TestMissed(t *testing.T) {
-	list := []experiment{{name: "x", target: target{ratio: 1.1}}}
+	list := []experiment{{name: "x", target: target{ratio: 1.1, messages: 4}}}
 	for says, r := range map[string]result{
 		"":                        {Case: "x", Right: true, Makespan: 1.1, Bound: 1},
 		"makespan over its bound": {Case: "x", Right: true, Makespan: 1.2, Bound: 1},
+		"messages a task":         {Case: "x", Right: true, Makespan: 1, Bound: 1, Tasks: 2, Messages: map[string]int64{"offer": 9}},
 		"is wrong":                {Case: "x", Makespan: 1, Bound: 1, Problem: "the result is wrong"},
 	} {
 		got := strings.Join(missed(list, []result{r}), "\n")
 		if (says == "") != (got == "") || !strings.Contains(got, says) {
 			t.Errorf("%q is missing in %q", says, got)
 		}
+	}
+}
+
+// TestSince holds that only what was sent in between counts.
+func TestSince(t *testing.T) {
+	r := result{Tasks: 4, Messages: since(map[string]int64{"offer": 3, "ping": 5}, map[string]int64{"offer": 10, "ping": 5, "bid": 1})}
+	if len(r.Messages) != 2 || r.perTask() != 2 {
+		t.Errorf("%v, %.2f a task", r.Messages, r.perTask())
 	}
 }

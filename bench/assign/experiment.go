@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/meshnode/meshnode/protocol"
 )
 
 // experiment is one case: which jobs, on which mesh, and what they may cost.
@@ -20,6 +22,7 @@ type experiment struct {
 // shape is what a mesh looks like. Meshes of one shape are one mesh.
 type shape struct {
 	nodes   int
+	large   int  // of them, with largeSlots slots; the others have one
 	stutter bool // the last node stands still most of the time
 }
 
@@ -29,6 +32,8 @@ type batch struct {
 	name    string
 	lengths []time.Duration
 	line    int
+	policy  protocol.Policy
+	require protocol.Require
 }
 
 // target is what the median of the trials may be. Zero is no target.
@@ -64,16 +69,17 @@ const (
 
 func experiments() []experiment {
 	mesh := shape{nodes: meshNodes}
-	return []experiment{
+	all := []experiment{
 		{"even", fmt.Sprintf("%d tasks of %s", evenTasks, evenLength), mesh,
-			[]batch{{"even", even(evenTasks, evenLength), lineBytes}}, target{ratio: evenRatio}},
+			[]batch{{name: "even", lengths: even(evenTasks, evenLength), line: lineBytes}}, target{ratio: evenRatio}},
 		{"skew", fmt.Sprintf("%d tasks, lognormal(1, 1.3) seconds, at most %s, divided by %d, seed %d", skewTasks, skewCap, skewDivisor, skewSeed), mesh,
-			[]batch{{"skew", skewed(skewTasks), lineBytes}}, target{ratio: skewRatio}},
+			[]batch{{name: "skew", lengths: skewed(skewTasks), line: lineBytes}}, target{ratio: skewRatio}},
 		{"tiny", fmt.Sprintf("%d tasks that do nothing, of one input of just under 1 MiB", tinyTasks), mesh,
-			[]batch{{"tiny", even(tinyTasks, 0), tinyLine}}, target{messages: messageMost}},
+			[]batch{{name: "tiny", lengths: even(tinyTasks, 0), line: tinyLine}}, target{messages: messageMost}},
 		{"stutter", fmt.Sprintf("%d tasks of %s on %d nodes, of which one stands still for %s in every %s", evenTasks, evenLength, stallNodes, stallFor, stallEvery),
-			shape{nodes: stallNodes, stutter: true}, []batch{{"stutter", even(evenTasks, evenLength), lineBytes}}, target{}},
+			shape{nodes: stallNodes, stutter: true}, []batch{{name: "stutter", lengths: even(evenTasks, evenLength), line: lineBytes}}, target{}},
 	}
+	return append(all, policies()...)
 }
 
 func even(n int, length time.Duration) []time.Duration {
@@ -91,12 +97,17 @@ func skewed(n int) []time.Duration {
 	return lengths
 }
 
-// capacity is how many tasks the mesh runs at once, in the long run.
-func (s shape) capacity() float64 {
+// capacity is how many tasks that take so many slots the mesh runs at once, in
+// the long run.
+func (s shape) capacity(cores int) float64 {
+	small := float64(s.nodes - s.large)
 	if s.stutter {
-		return float64(s.nodes-1) + stallShares
+		small += stallShares - 1
 	}
-	return float64(s.nodes)
+	if cores > 1 {
+		small = 0
+	}
+	return small + float64(s.large*(largeSlots/max(1, cores)))
 }
 
 // tasks is how many tasks the case has in all.
@@ -111,13 +122,16 @@ func (e experiment) tasks() int {
 // bound is the shortest makespan that there can be: all capacity in use all the
 // time, or the longest task alone.
 func (e experiment) bound() time.Duration {
-	var sum, longest time.Duration
+	var longest time.Duration
+	shared := 0.0
 	for _, b := range e.jobs {
+		var sum time.Duration
 		for _, l := range b.lengths {
 			sum, longest = sum+l, max(longest, l)
 		}
+		shared += float64(sum) / e.mesh.capacity(b.require.Cores)
 	}
-	return max(time.Duration(float64(sum)/e.mesh.capacity()), longest)
+	return max(time.Duration(shared), longest)
 }
 
 // thin keeps every nth task, and scales lengths: the same case, smaller.

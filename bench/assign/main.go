@@ -60,6 +60,7 @@ Columns:
   waited    like makespan, as a waiting caller sees it
   fewest    tasks that a node ran, of all stages; most: the same
   extra     runs of tasks beyond one each
+  messages  that all nodes sent each other, calls too, per task
   cpu       processor time of all nodes, in milliseconds a task
 
 Cases alternate: each repeat runs all of them once, on meshes that stay.
@@ -122,7 +123,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.Usage = func() {
 		var cases strings.Builder
 		for _, e := range experiments() {
-			fmt.Fprintf(&cases, "  %-17s  %s%s\n", e.name, e.what, e.target)
+			fmt.Fprintf(&cases, "  %-18s  %s%s\n", e.name, e.what, e.target)
 		}
 		fmt.Fprintf(stderr, usage, cases.String())
 		f.PrintDefaults()

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -62,6 +63,7 @@ func columns() []column {
 		{"fewest", "%.0f", func(r result) float64 { return float64(r.Fewest) }},
 		{"most", "%.0f", func(r result) float64 { return float64(r.Most) }},
 		{"extra", "%.0f", func(r result) float64 { return float64(r.Extra) }},
+		{"messages", "%.2f", result.perTask},
 		{"cpu", "%.2f", func(r result) float64 { return 1000 * r.CPU / float64(r.Tasks) }},
 	}
 }
@@ -81,6 +83,7 @@ func printReport(out io.Writer, o options, results []result, misses []string) er
 	}
 	for _, e := range o.list {
 		printTurns(out, e, of(results, e.name))
+		printKinds(out, e, of(results, e.name))
 	}
 	if len(misses) == 0 {
 		_, err := fmt.Fprintln(out, "\nNo target was missed.")
@@ -116,6 +119,24 @@ func printTurns(out io.Writer, e experiment, trials []result) {
 	fmt.Fprintln(out)
 }
 
+// printKinds prints, where messages have a target, of which kinds they were.
+func printKinds(out io.Writer, e experiment, trials []result) {
+	if e.target.messages == 0 || len(trials) == 0 {
+		return
+	}
+	fmt.Fprintf(out, "\n%s, messages a task:", e.name)
+	kinds := map[string]bool{}
+	for _, r := range trials {
+		for kind := range r.Messages {
+			kinds[kind] = true
+		}
+	}
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		fmt.Fprintf(out, " %s %s", kind, spread(values(trials, func(r result) float64 { return float64(r.Messages[kind]) / float64(r.Tasks) }), "%.3f"))
+	}
+	fmt.Fprintln(out)
+}
+
 // missed says in words which targets the trials miss.
 func missed(list []experiment, results []result) []string {
 	var out []string
@@ -132,6 +153,7 @@ func missed(list []experiment, results []result) []string {
 			get   func(result) float64
 		}{
 			{"makespan over its bound", e.target.ratio, result.ratio},
+			{"messages a task", e.target.messages, result.perTask},
 		} {
 			got := values(trials, c.get)
 			if m := median(got); c.limit > 0 && len(got) > 0 && m > c.limit {

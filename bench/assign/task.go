@@ -38,6 +38,7 @@ func newJob(dir string, b batch) (job, error) {
 	return job{want: want.Bytes(), spec: node.JobSpec{
 		Name: b.name, Map: node.ProgramSpec{Kind: protocol.Func, Func: workFunc},
 		Inputs: []string{path}, Split: int64(b.line), Mode: protocol.Strict,
+		Policy: b.policy, Require: b.require,
 	}}, nil
 }
 

@@ -15,20 +15,21 @@ import (
 
 // result is what one trial gave. Times are seconds.
 type result struct {
-	Case     string    `json:"case"`
-	Run      int       `json:"run"`
-	Tasks    int       `json:"tasks"`
-	Right    bool      `json:"right"`
-	Problem  string    `json:"problem,omitempty"`
-	Submit   float64   `json:"submit"`   // until the last job was committed
-	Makespan float64   `json:"makespan"` // from the first submission until the last job was final
-	Waited   float64   `json:"waited"`   // the same as who waits sees it
-	Bound    float64   `json:"bound"`
-	Turns    []float64 `json:"turns"`  // of each job, from its submission to its end
-	Extra    int       `json:"extra"`  // runs beyond one a task
-	Fewest   int       `json:"fewest"` // tasks that a node ran
-	Most     int       `json:"most"`   // the same
-	CPU      float64   `json:"cpu"`    // of the whole process, also of tasks that spin
+	Case     string           `json:"case"`
+	Run      int              `json:"run"`
+	Tasks    int              `json:"tasks"`
+	Right    bool             `json:"right"`
+	Problem  string           `json:"problem,omitempty"`
+	Submit   float64          `json:"submit"`   // until the last job was committed
+	Makespan float64          `json:"makespan"` // from the first submission until the last job was final
+	Waited   float64          `json:"waited"`   // the same as who waits sees it
+	Bound    float64          `json:"bound"`
+	Turns    []float64        `json:"turns"`    // of each job, from its submission to its end
+	Extra    int              `json:"extra"`    // runs beyond one a task
+	Fewest   int              `json:"fewest"`   // tasks that a node ran
+	Most     int              `json:"most"`     // the same
+	CPU      float64          `json:"cpu"`      // of the whole process, also of tasks that spin
+	Messages map[string]int64 `json:"messages"` // that all nodes sent, by kind
 }
 
 func (r result) ratio() float64 {
@@ -41,7 +42,7 @@ func (r result) ratio() float64 {
 // runTrial runs the jobs of an experiment and checks their results.
 func runTrial(ctx context.Context, m *mesh, e experiment, jobs []job, run int) result {
 	res := result{Case: e.name, Run: run, Tasks: e.tasks(), Bound: e.bound().Seconds(), Turns: make([]float64, len(jobs))}
-	cpu := processorTime()
+	before, cpu := sent(m), processorTime()
 	began := time.Now()
 	var wg sync.WaitGroup
 	errs := make([]error, len(jobs))
@@ -66,6 +67,7 @@ func runTrial(ctx context.Context, m *mesh, e experiment, jobs []job, run int) r
 	err := errors.Join(errs...)
 	if err == nil {
 		res.take(began, ends, len(m.nodes()))
+		res.Messages = since(before, sent(m))
 		err = check(ctx, m, jobs, ids, ends)
 	}
 	if err != nil {
