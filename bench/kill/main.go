@@ -57,7 +57,7 @@ Usage:
 Examples:
   go run ./bench/kill
   go run ./bench/kill --cases worker,stop-submitter --warmup 1 --repeats 5
-  go run ./bench/kill --nodes 20 --cases third --tasks 1000 --length 1s --limit 10m
+  go run ./bench/kill --nodes 20 --cases third --tasks 1000 --length 1s
   go build -o kill ./bench/kill && sudo ./kill --net namespaces --bin ./meshnode --cases partition
 
 Cases (none, the run without a fault, is always added):
@@ -160,7 +160,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.IntVar(&o.repeats, "repeats", 1, "trials of each case, in turn")
 	f.StringVar(&o.net, "net", onLoopback, "`network` of the nodes: "+onLoopback+", or "+inNamespaces+" (needs Linux and root)")
 	f.BoolVar(&o.check, "check", false, "end with status 1 if a figure misses its target")
-	f.DurationVar(&o.limit, "limit", 90*time.Second, "how long a job may take")
+	f.DurationVar(&o.limit, "limit", 0, "how long a job may take (90s, and three times what its tasks need on all slots)")
 	f.DurationVar(&o.away, "away", 15*time.Second, "how long a fault that ends lasts")
 	f.StringVar(&o.bin, "bin", "", "meshnode `binary` to use (built from this tree)")
 	f.StringVar(&o.level, "log-level", "warn", "`level` of the nodes' logs")
@@ -177,6 +177,8 @@ const (
 	maxNodes   = 64
 	maxTasks   = 10_000
 	maxRepeats = 100
+	limitBase  = 90 * time.Second
+	limitTimes = 3
 )
 
 // validate refuses what cannot be run, and finds the cases.
@@ -188,8 +190,8 @@ func (o *options) validate(rest []string) error {
 		return fmt.Errorf("--nodes takes 5, so that three stewards, a worker and an observer differ, to %d, not %d", maxNodes, o.nodes)
 	case o.tasks < 10 || o.tasks > maxTasks:
 		return fmt.Errorf("--tasks takes 10 to %d, not %d", maxTasks, o.tasks)
-	case o.slots < 1 || o.length <= 0 || o.limit <= 0 || o.away <= 0:
-		return errors.New("--slots, --length, --limit and --away take values above zero")
+	case o.slots < 1 || o.length <= 0 || o.limit < 0 || o.away <= 0:
+		return errors.New("--slots, --length and --away take values above zero, --limit none below")
 	case o.at < 1 || o.at > 90:
 		return fmt.Errorf("--at takes 1 to 90 percent, not %d", o.at)
 	case o.repeats < 1 || o.repeats > maxRepeats:
@@ -198,6 +200,9 @@ func (o *options) validate(rest []string) error {
 		return fmt.Errorf("--warmup takes 0 to %d, not %d", maxRepeats, o.warmup)
 	case o.net != onLoopback && o.net != inNamespaces:
 		return fmt.Errorf("--net takes %s or %s, not %q", onLoopback, inNamespaces, o.net)
+	}
+	if o.limit == 0 {
+		o.limit = limitBase + limitTimes*time.Duration(o.tasks)*o.length/time.Duration(o.nodes*o.slots)
 	}
 	var err error
 	if o.list, err = choose(o.cases, o.nodes, o.net); err != nil || o.net == onLoopback {
