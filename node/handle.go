@@ -116,10 +116,12 @@ func (n *Node) maySubmit(m *protocol.Manifest) error {
 	return nil
 }
 
-// keepResults keeps the results that ride along with receipts.
+// keepResults keeps the results that ride along with receipts, but none of a
+// task that its job does not have.
 func (n *Node) keepResults(ctx context.Context, o opened) error {
 	for _, r := range o.receipts {
-		if len(r.signed.Block) == 0 {
+		m, known := n.known.Load(r.open.Job)
+		if len(r.signed.Block) == 0 || known && !hasTask(m.(*protocol.Manifest), r.open.Task) {
 			continue
 		}
 		if err := n.store.Put(ctx, r.open.Result, r.signed.Block); err != nil {
@@ -369,7 +371,7 @@ func (n *Node) learn(ctx context.Context, id protocol.CID, doc []byte) error {
 	if !ok {
 		return fmt.Errorf("learning job %s: %w", id, context.Canceled)
 	}
-	n.known.Store(id, true)
+	n.known.Store(id, m)
 	return nil
 }
 

@@ -43,7 +43,7 @@ type Node struct {
 	refused        tally // what peers sent and was not taken, by cause
 	sent, received tally // messages and calls, by kind
 
-	known     sync.Map      // protocol.CID -> true, of jobs that the loop knows
+	known     sync.Map      // protocol.CID -> *protocol.Manifest, of jobs that the loop knows
 	abilities sync.Map      // peer.ID -> ability
 	asking    sync.Map      // peer.ID, of members that are being asked for theirs
 	finished  chan ended    // runs on their way to the stewards

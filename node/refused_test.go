@@ -79,9 +79,11 @@ func TestHostileMessages(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { refuses(t, n, job, c.cause, func() { h.writes(t, c.bytes) }) })
 	}
-	forged := h.receipt(t, job, task, stranger)
-	if here, err := n.store.Has(t.Context(), protocol.NewCID(protocol.CodecRaw, forged.Block)); err != nil || here {
-		t.Errorf("a stranger's result is kept: %v, %v", here, err)
+	for _, key := range []crypto.PrivKey{stranger, h.Key()} { // of nobody, and of no task
+		forged := h.receipt(t, job, task, key)
+		if here, err := n.store.Has(t.Context(), protocol.NewCID(protocol.CodecRaw, forged.Block)); err != nil || here {
+			t.Errorf("a forged result is kept: %v, %v", here, err)
+		}
 	}
 	// What knows no job, and hurts nobody.
 	keys := []protocol.Key{nowhere}
