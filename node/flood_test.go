@@ -51,25 +51,31 @@ func heap() int64 {
 }
 
 // flood sends the same bytes on as many streams as a peer may have, over and
-// over, until ctx ends. What the node takes on the way is its own pace.
-func (h *hostile) flood(ctx context.Context, t *testing.T, b []byte) {
+// over, until ctx ends. What the node takes on the way is its own pace. A
+// stream that the node refuses is opened again: it may still hold earlier ones.
+func (h *hostile) flood(ctx context.Context, b []byte) {
 	var streams sync.WaitGroup
 	for range maxInbound {
-		s, err := h.Host().NewStream(ctx, h.to.id, protocol.JobProtocol)
-		if err != nil {
-			t.Fatal(err)
-		}
 		streams.Go(func() {
-			defer s.Reset()
-			defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
 			for ctx.Err() == nil {
-				if _, err := s.Write(b); err != nil {
-					return
-				}
+				h.pour(ctx, b)
 			}
 		})
 	}
 	streams.Wait()
+}
+
+// pour floods on one stream until that or ctx ends.
+func (h *hostile) pour(ctx context.Context, b []byte) {
+	s, err := h.Host().NewStream(ctx, h.to.id, protocol.JobProtocol)
+	if err != nil {
+		return
+	}
+	defer s.Reset()
+	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
+	for err == nil {
+		_, err = s.Write(b)
+	}
 }
 
 // TestFloods has a member flood the node with what decodes: the node answers
@@ -107,10 +113,13 @@ func TestFloods(t *testing.T) {
 			before, came := heap(), n.Status().Received[f.kind]
 			ctx, cancel := context.WithCancel(t.Context())
 			over := make(chan struct{})
-			go func() { defer close(over); h.flood(ctx, t, f.bytes) }()
+			go func() { defer close(over); h.flood(ctx, f.bytes) }()
 			defer func() { cancel(); <-over }()
-			for n.Status().Received[f.kind] < came+f.least {
+			for began := time.Now(); n.Status().Received[f.kind] < came+f.least; {
 				asked := time.Now()
+				if asked.Sub(began) > patience {
+					t.Fatalf("only %d have come", n.Status().Received[f.kind]-came)
+				}
 				if st := n.localState(t.Context(), job); st == nil || st.State.Ended() {
 					t.Fatalf("the job is %+v", st)
 				}
@@ -146,7 +155,7 @@ func TestFloodHoldsUpNobody(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	over := make(chan struct{})
-	go func() { defer close(over); flooder.flood(ctx, t, frames(&protocol.Ping{Boot: 1})) }()
+	go func() { defer close(over); flooder.flood(ctx, frames(&protocol.Ping{Boot: 1})) }()
 	eventually(t, "the flooder waits", func() bool { return n.received.all()["ping"] >= maxWaiting+maxInbound })
 	other.says(t, &protocol.Ack{Job: protocol.NewCID(protocol.CodecRaw, nil)}, &protocol.Ack{Job: protocol.NewCID(protocol.CodecRaw, nil)})
 	eventually(t, "the other is heard", func() bool { return n.received.all()["ack"] == 2 })
