@@ -19,6 +19,8 @@ type journal struct {
 	ran       map[string]bool // receipts of runs that did end, by their bytes
 	failures  int
 	excuses   int // events after which a task may run once more
+	thefts    int
+	backups   int // of tasks that are too slow
 	backups   int // those among them that are tasks which seemed slow
 	awarder   map[protocol.Key]string
 	posts     map[post]time.Time // when first sent

@@ -32,6 +32,8 @@ type scenario struct {
 	keepDisks                bool // crashes lose no disk
 	loseParts                int  // of the root, when it is known and not copied yet
 	leaves                   int  // of a column
+	loseThefts               float64
+	stuck                    int // tasks that never end where they begin first
 
 	faults   []func(*sim)
 	mutation mutation
@@ -72,6 +74,13 @@ var classes = []struct {
 		c.m = simManifest(9+rng.IntN(60), rng.IntN(4), true)
 		c.faults = []func(*sim){loseTops}
 	}},
+	{"lost thefts", func(c *scenario, rng *rand.Rand) {
+		c.loseThefts, c.size, c.taskTime = rng.Float64()/2, 3+rng.IntN(6), time.Duration(1+rng.IntN(400))*time.Millisecond
+		if rng.IntN(2) == 0 {
+			c.faults = []func(*sim){crashes}
+		}
+	}},
+	{"stuck tasks", func(c *scenario, rng *rand.Rand) { c.stuck = 1 + rng.IntN(3) }},
 	{"failing task", func(c *scenario, rng *rand.Rand) {
 		c.failing = map[protocol.Key]bool{{Index: rng.IntN(c.m.Stages[0].Tasks)}: true}
 	}},

@@ -42,6 +42,12 @@ func (s *sim) send(n *simNode, to peer.ID, m protocol.Message) {
 	if _, award := m.(*protocol.Award); award && s.loseAwards > 0 && s.rng.Float64() < s.loseAwards {
 		copies = 0
 	}
+	switch m.(type) {
+	case *protocol.Steal, *protocol.Loot, *protocol.Stolen:
+		if s.loseThefts > 0 && s.rng.Float64() < s.loseThefts {
+			copies = 0
+		}
+	}
 	if d, done := m.(*protocol.Done); done && d.Number > 0 {
 		s.seen.posted(s, n, to, d)
 	}

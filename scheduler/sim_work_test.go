@@ -48,6 +48,7 @@ func (n *simNode) perform(effects []Effect) {
 		case Stop:
 			n.running[e.Task] = false
 		case Stole:
+			n.s.seen.thefts++
 			for shard, keys := range ordered(n.plan.Layout.ByShard(e.Tasks)) {
 				for _, id := range n.stewardsOf(shard) {
 					n.s.send(n, id, &protocol.Stolen{Job: e.Job, From: e.From, Tasks: keys})
@@ -62,6 +63,9 @@ func (n *simNode) perform(effects []Effect) {
 		case Noted:
 			if n.s.verbose {
 				fmt.Printf("%s %x %s %s by %x: %s\n", n.s.now.Sub(n.s.start), n.id[2:], e.What, e.Task, e.Peer, e.Why)
+			}
+			if e.What == "slow task offered again" {
+				n.s.seen.backups++
 			}
 			if e.What == "claim lost" || e.What == "slow task offered again" {
 				n.s.seen.excuses++
@@ -91,6 +95,10 @@ func (n *simNode) begin(e Start) {
 	s.seen.started(n, e.Task)
 	n.running[e.Task] = true
 	took := time.Duration(float64(s.upTo(s.taskTime)+time.Millisecond) * n.speed)
+	if s.stuck > 0 && s.rng.IntN(4) == 0 {
+		s.stuck--
+		took = 24 * time.Hour // unless somebody else does it, and this node is told
+	}
 	n.later(took, func() {
 		goesOn := n.running[e.Task]
 		delete(n.running, e.Task)

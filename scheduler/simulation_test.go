@@ -41,6 +41,23 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
+// TestSimulationSteals holds that the simulation does what it is to test: tasks
+// are stolen, and slow ones run twice.
+func TestSimulationSteals(t *testing.T) {
+	thefts, backups := 0, 0
+	for seed := range uint64(2 * len(classes)) {
+		s := newSim(newScenario(seed))
+		if err := s.run(); err != nil {
+			t.Fatal(err)
+		}
+		thefts, backups = thefts+s.seen.thefts, backups+s.seen.backups
+	}
+	if thefts < 10 || backups < 3 {
+		t.Errorf("%d thefts and %d second runs in %d simulations", thefts, backups, 2*len(classes))
+	}
+	t.Logf("%d thefts and %d second runs in %d simulations", thefts, backups, 2*len(classes))
+}
+
 // TestSeedRepeatsRun holds the machines to be pure, and the simulator too: a
 // seed gives the same messages at the same times.
 func TestSeedRepeatsRun(t *testing.T) {

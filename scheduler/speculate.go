@@ -17,7 +17,7 @@ const (
 	// speculateShare is the share of a stage's tasks that may run twice at
 	// once because they are slow; one at least.
 	speculateShare = 0.05
-	// fewLeft is how many tasks of a stage are its end, at which idle nodes run
+	// fewLeft is how many tasks of a stage are its end, at which idle slots run
 	// again whatever is not short.
 	fewLeft = 10
 	// enoughSamples is how many tasks of a stage must be done before their
@@ -109,19 +109,13 @@ func (s *Steward) tooLong(stage int, end bool) time.Duration {
 	return slow
 }
 
-// idleNodes are the nodes that hold nothing of this job and say that they have
-// nothing else to do.
+// idleNodes are the nodes that have a slot free, by what is known here and by
+// what they say.
 func (s *Steward) idleNodes() []peer.ID {
-	busy := map[peer.ID]bool{}
-	for _, c := range s.claims {
-		busy[c.by] = true
-	}
-	for _, c := range s.second {
-		busy[c.by] = true
-	}
+	held := s.claimed()
 	var out []peer.ID
 	for _, n := range s.nodes {
-		if !busy[n.ID] && n.Load == 0 && !n.NoWork {
+		if max(n.Load, held[n.ID]) < n.Slots && !n.NoWork {
 			out = append(out, n.ID)
 		}
 	}
