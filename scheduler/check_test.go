@@ -21,7 +21,6 @@ type journal struct {
 	excuses   int // events after which a task may run once more
 	thefts    int
 	backups   int // of tasks that are too slow
-	backups   int // those among them that are tasks which seemed slow
 	awarder   map[protocol.Key]string
 	posts     map[post]time.Time // when first sent
 	arrivals  map[post]time.Time

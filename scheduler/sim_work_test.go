@@ -64,9 +64,6 @@ func (n *simNode) perform(effects []Effect) {
 			if n.s.verbose {
 				fmt.Printf("%s %x %s %s by %x: %s\n", n.s.now.Sub(n.s.start), n.id[2:], e.What, e.Task, e.Peer, e.Why)
 			}
-			if e.What == "slow task offered again" {
-				n.s.seen.backups++
-			}
 			if e.What == "claim lost" || e.What == "slow task offered again" {
 				n.s.seen.excuses++
 			}
