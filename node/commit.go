@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -22,14 +21,14 @@ const capableWait = time.Second
 // commit verifies, as a steward of a job that was submitted here, that the job
 // can run without its submitter, has the other stewards keep it, and begins
 // (rule R1). It returns with how many copies the job runs.
-func (n *Node) commit(ctx context.Context, from peer.ID, doc []byte) (int, error) {
+func (n *Node) commit(ctx context.Context, doc []byte) (int, error) {
 	m, err := protocol.OpenManifest(doc)
 	if err != nil {
 		return 0, err
 	}
 	id := protocol.JobID(doc)
-	if time.Now().After(m.RunUntil) {
-		return 0, because(RefusedExpired, fmt.Errorf("job %s had to run until %s", id, m.RunUntil.Format(time.RFC3339)))
+	if scheduler.LifeOf(m, n.absolute()) != scheduler.Running {
+		return 0, because(RefusedExpired, fmt.Errorf("job %s had to run until %s; submit the work again, it is a new job then", id, m.RunUntil.Format(time.RFC3339)))
 	}
 	if err := n.maySubmit(m); err != nil {
 		return 0, err
@@ -37,66 +36,94 @@ func (n *Node) commit(ctx context.Context, from peer.ID, doc []byte) (int, error
 	if err := n.keepManifest(ctx, doc); err != nil {
 		return 0, err
 	}
-	alive := n.storing()
-	copies := min(m.Copies, len(alive))
-	sources, err := n.verifyHeld(ctx, m.Closure(), alive, copies)
-	if err != nil {
-		return 0, err
-	}
 	if err := n.runnable(ctx, m); err != nil {
 		return 0, err
 	}
-	fact := protocol.Fact{Job: id, Kind: protocol.Committed, By: n.id, At: time.Now(), Copies: copies}
-	signed, err := protocol.SignFact(fact, n.mesh.Key())
-	if err != nil {
+	c := scheduler.NewCommit(id, m.Closure(), m.Copies, n.id, n.mesh.Alive(), n.storing())
+	fact := &commitFact{n: n, job: id}
+	if err := n.pursue(ctx, c, n.askCommit(id, doc, fact)); err != nil {
 		return 0, err
 	}
-	if err := n.commitAt(ctx, id, doc, signed, alive, copies); err != nil {
+	if why := c.Failed(); why != "" {
+		return 0, errors.New(why)
+	}
+	if err := n.begins(ctx, id, c, fact); err != nil {
 		return 0, err
+	}
+	n.log.Info("job committed", "job", id, "submitter", m.Submitter, "copies", c.Copies())
+	return c.Copies(), nil
+}
+
+// commitFact is the fact that a job is committed, signed when it is known with
+// how many copies. Questions to several nodes carry the same one.
+type commitFact struct {
+	n      *Node
+	job    protocol.CID
+	once   sync.Once
+	fact   protocol.Fact
+	signed protocol.Signed
+	err    error
+}
+
+func (f *commitFact) sign(copies int) (protocol.Signed, error) {
+	f.once.Do(func() {
+		f.fact = protocol.Fact{Job: f.job, Kind: protocol.Committed, By: f.n.id, At: time.Now(), Copies: copies}
+		f.signed, f.err = protocol.SignFact(f.fact, f.n.mesh.Key())
+	})
+	return f.signed, f.err
+}
+
+// askCommit puts the questions of a commit.
+func (n *Node) askCommit(id protocol.CID, doc []byte, fact *commitFact) asking {
+	blocks := n.askBlocks("", nil)
+	return func(ctx context.Context, a scheduler.Ask) (*protocol.Answer, error) {
+		switch a.Question {
+		case scheduler.AskKeep:
+			a.Sources = []peer.ID{n.id}
+			return blocks(ctx, a)
+		case scheduler.AskCommit:
+			signed, err := fact.sign(a.Copies)
+			if err != nil {
+				return nil, err
+			}
+			q := &protocol.Request{Commit: &protocol.Commit{Manifest: doc, Facts: []protocol.Signed{signed}}}
+			return n.caller.call(ctx, a.To, q, callWait)
+		}
+		return blocks(ctx, a)
+	}
+}
+
+// begins has this node, as the job's steward, offer its tasks.
+func (n *Node) begins(ctx context.Context, id protocol.CID, c *scheduler.Commit, fact *commitFact) error {
+	signed, err := fact.sign(c.Copies())
+	if err != nil {
+		return err
 	}
 	if err := n.ensureJob(ctx, id, n.id); err != nil {
-		return 0, err
+		return err
 	}
 	ok := n.loop.do(ctx, func(now time.Time) {
 		j := n.loop.jobs[id]
+		if j == nil {
+			return // expired meanwhile
+		}
 		j.sourced = now
-		j.setSources(sources)
+		j.setSources(c.Holders())
 		fresh := j.plan.Ledger.Fact(protocol.Committed) == nil
-		n.loop.add(now, j, opened{facts: []openFact{{signed, &fact}}})
+		n.loop.add(now, j, opened{facts: []openFact{{signed, &fact.fact}}})
 		if fresh {
 			n.loop.perform(now, j.steward.Begin(now))
 		}
 	})
 	if !ok {
-		return 0, errors.New("this node is ending")
+		return errors.New("this node is ending")
 	}
-	n.log.Info("job committed", "job", id, "submitter", m.Submitter, "copies", copies)
-	return copies, nil
-}
-
-// verifyHeld checks that enough live nodes hold every root, and asks those
-// counted once more: a node that has restarted in between, or does not answer
-// within a second, does not count. It returns the nodes that hold all of them.
-func (n *Node) verifyHeld(ctx context.Context, roots []protocol.CID, alive []peer.ID, copies int) ([]peer.ID, error) {
-	before := n.findHolders(ctx, roots, alive, callWait)
-	var counted []peer.ID
-	for _, id := range alive {
-		if slices.ContainsFunc(roots, func(c protocol.CID) bool { return slices.Contains(before.by[c], id) }) {
-			counted = append(counted, id)
-		}
-	}
-	after := n.findHolders(ctx, roots, counted, protocol.RankWait)
-	for _, c := range roots {
-		after.by[c] = slices.DeleteFunc(after.by[c], func(id peer.ID) bool { return before.boots[id] != after.boots[id] })
-		if held := len(after.by[c]); held < copies {
-			return nil, fmt.Errorf("only %d of %d nodes hold %s, which the job needs", held, copies, c)
-		}
-	}
-	return after.ofAll(roots), nil
+	return nil
 }
 
 // runnable checks that some live node can run each stage.
 func (n *Node) runnable(ctx context.Context, m *protocol.Manifest) error {
+	n.askAbilities(n.liveNodes())
 	deadline := time.Now().Add(capableWait)
 	for {
 		why := n.whyNot(m)
@@ -132,28 +159,4 @@ func (n *Node) whyNot(m *protocol.Manifest) string {
 		}
 	}
 	return ""
-}
-
-// commitAt has enough nodes keep the job, this one among them: its stewards,
-// and where one of those cannot, the next in rank, which will tell them. First
-// all of them keep the manifest, and only when that has succeeded the fact
-// that makes the job run: what fails here leaves nothing behind that runs.
-func (n *Node) commitAt(ctx context.Context, id protocol.CID, doc []byte, fact protocol.Signed, alive []peer.ID, copies int) error {
-	targets := others(scheduler.Rank(string(id), alive), n.id)
-	hold := &protocol.Request{Hold: &protocol.Hold{Roots: []protocol.CID{id}, Sources: []peer.ID{n.id}}}
-	keepers := n.holdAt(ctx, targets, copies-1, hold)
-	if len(keepers) < copies-1 {
-		return fmt.Errorf("only %d of %d nodes could keep the job's manifest", len(keepers)+1, copies)
-	}
-	q := &protocol.Request{Commit: &protocol.Commit{Manifest: doc, Facts: []protocol.Signed{fact}}}
-	errs := make([]error, len(keepers))
-	var wg sync.WaitGroup
-	for i, to := range keepers {
-		wg.Go(func() { _, errs[i] = n.caller.call(ctx, to, q, callWait) })
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("the nodes that keep job %s did not all answer again: %w", id, err)
-	}
-	return nil
 }

@@ -60,6 +60,13 @@ func (l *loop) begin(e scheduler.Start) {
 	if j == nil {
 		return
 	}
+	if scheduler.LifeOf(j.plan.Manifest, l.n.absolute()) != scheduler.Running {
+		now := time.Now()
+		l.halt(now, e.Job)
+		l.endedRun(now, e.Job, e.Task, 0)
+		l.worker.Told(e.Job, e.Task)
+		return
+	}
 	ctx, cancel := context.WithCancel(l.n.ctx)
 	if l.running[e.Job] == nil {
 		l.running[e.Job] = map[protocol.Key]context.CancelFunc{}
@@ -177,7 +184,7 @@ func (l *loop) add(now time.Time, j *job, o opened) {
 		if !l.n.takes(j.plan.Manifest, r.open.Task) || !j.plan.AddReceipt(r.signed, r.open) {
 			continue
 		}
-		l.n.keepReceipt(j.plan.Job, r.signed)
+		l.n.keepReceipt(j.plan.Job, r)
 		touched[j.plan.Layout.ShardOf(r.open.Task)] = true
 		if st := j.of(r.open.Task); st != nil {
 			l.perform(now, st.Received(now, r.open))

@@ -233,6 +233,7 @@ func (n *Node) within(m *protocol.Manifest, tasks []protocol.Awarded) []protocol
 }
 
 func (l *loop) pingedBy(now time.Time, from peer.ID, p *protocol.Ping) {
+	l.heardClock(now, from, p.Clock)
 	held := map[protocol.CID]protocol.Claim{}
 	for _, c := range p.Claims {
 		held[c.Job] = c
@@ -320,23 +321,28 @@ func (l *loop) announced(now time.Time, from peer.ID, a *protocol.Announce) {
 }
 
 // ensureJob makes a job known here: from memory, from disk, or from a peer
-// that has spoken of it.
+// that has spoken of it. It fails with errExpired.
 func (n *Node) ensureJob(ctx context.Context, id protocol.CID, from peer.ID) error {
-	if _, known := n.known.Load(id); known {
-		return nil
+	if m, known := n.known.Load(id); known {
+		return n.unexpired(id, m.(*protocol.Manifest))
 	}
 	doc, err := n.store.Get(ctx, id)
 	if err != nil {
-		fetch, cancel := context.WithTimeout(ctx, callWait)
-		defer cancel()
-		if err := n.exchange.FetchBlocks(fetch, []protocol.CID{id}, []peer.ID{from}); err != nil {
-			return fmt.Errorf("fetching the manifest of job %s: %w", id, err)
-		}
-		if doc, err = n.store.Get(ctx, id); err != nil {
+		if doc, err = n.fetchManifest(ctx, id, []peer.ID{from}); err != nil {
 			return err
 		}
 	}
 	return n.learn(ctx, id, doc)
+}
+
+// fetchManifest fetches a job's manifest from one of the peers.
+func (n *Node) fetchManifest(ctx context.Context, id protocol.CID, from []peer.ID) ([]byte, error) {
+	fetch, cancel := context.WithTimeout(ctx, callWait)
+	defer cancel()
+	if err := n.exchange.FetchBlocks(fetch, []protocol.CID{id}, from); err != nil {
+		return nil, fmt.Errorf("fetching the manifest of job %s: %w", id, err)
+	}
+	return n.store.Get(ctx, id)
 }
 
 // storing are the live members that keep blocks and ledgers for others, this
@@ -358,8 +364,8 @@ func (n *Node) learn(ctx context.Context, id protocol.CID, doc []byte) error {
 	if err := n.maySubmit(m); err != nil {
 		return err
 	}
-	if time.Now().After(m.KeepUntil) {
-		return because(RefusedExpired, fmt.Errorf("job %s expired at %s", id, m.KeepUntil.Format(time.RFC3339)))
+	if err := n.unexpired(id, m); err != nil {
+		return err
 	}
 	kept := n.keptLedger(ctx, id)
 	ok := n.loop.do(ctx, func(now time.Time) {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/meshnode/meshnode/protocol"
@@ -15,8 +16,21 @@ func ledgerKey(job protocol.CID, kind string, body []byte) string {
 	return ledgerPrefix + job.String() + "/" + kind + "/" + protocol.NewCID(protocol.CodecRaw, body).String()
 }
 
-func (n *Node) keepReceipt(job protocol.CID, s protocol.SignedReceipt) {
-	n.keep(ledgerKey(job, "receipt", s.Body), protocol.Encode(s))
+// receiptKind is the kind of a result's receipts: they are found by the result.
+func receiptKind(result protocol.CID) string { return "receipt/" + result.String() }
+
+func (n *Node) keepReceipt(job protocol.CID, r openReceipt) {
+	n.keep(ledgerKey(job, receiptKind(r.open.Result), r.signed.Body), protocol.Encode(r.signed))
+}
+
+// errFound ends a listing.
+var errFound = errors.New("found")
+
+// hasReceipt reports whether a receipt is kept that says what a result of a job
+// is.
+func (n *Node) hasReceipt(job, result protocol.CID) bool {
+	prefix := ledgerPrefix + job.String() + "/" + receiptKind(result) + "/"
+	return errors.Is(n.store.ListMeta(prefix, func(string, []byte) error { return errFound }), errFound)
 }
 
 func (n *Node) keepFact(job protocol.CID, s protocol.Signed) {
@@ -81,6 +95,7 @@ func (n *Node) checkEach(d *protocol.Done) opened {
 func (n *Node) resume() {
 	select {
 	case <-n.mesh.Ready():
+		n.askClocks(n.ctx)
 		n.loadJobs(n.ctx)
 	case <-n.ctx.Done():
 	}
@@ -88,15 +103,7 @@ func (n *Node) resume() {
 
 // loadJobs makes the jobs on this node's disk known again after a restart.
 func (n *Node) loadJobs(ctx context.Context) {
-	seen := map[protocol.CID]bool{}
-	_ = n.store.ListMeta(ledgerPrefix, func(key string, _ []byte) error {
-		text, _, _ := strings.Cut(strings.TrimPrefix(key, ledgerPrefix), "/")
-		if id, err := protocol.ParseCID(text); err == nil {
-			seen[id] = true
-		}
-		return nil
-	})
-	for id := range seen {
+	for _, id := range n.ledgersOnDisk() {
 		doc, err := n.store.Get(ctx, id)
 		if err != nil {
 			continue // its manifest was never kept here

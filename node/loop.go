@@ -40,6 +40,7 @@ type loop struct {
 
 	worker    *scheduler.Worker
 	courier   *scheduler.Courier
+	clock     *scheduler.Clock
 	jobs      map[protocol.CID]*job
 	running   map[protocol.CID]map[protocol.Key]context.CancelFunc
 	nodes     []scheduler.Node
@@ -68,7 +69,7 @@ type job struct {
 func newLoop(n *Node) *loop {
 	return &loop{
 		n: n, events: make(chan func(time.Time), maxEvents), done: make(chan struct{}),
-		worker: scheduler.NewWorker(n.cfg.Slots, n.cfg.Memory, randomSource()), courier: scheduler.NewCourier(),
+		worker: scheduler.NewWorker(n.cfg.Slots, n.cfg.Memory, randomSource()), courier: scheduler.NewCourier(), clock: scheduler.NewClock(),
 		jobs: map[protocol.CID]*job{}, running: map[protocol.CID]map[protocol.Key]context.CancelFunc{},
 	}
 }

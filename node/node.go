@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -43,12 +44,15 @@ type Node struct {
 	refused        tally // what peers sent and was not taken, by cause
 	sent, received tally // messages and calls, by kind
 
-	known     sync.Map      // protocol.CID -> *protocol.Manifest, of jobs that the loop knows
-	abilities sync.Map      // peer.ID -> ability
-	asking    sync.Map      // peer.ID, of members that are being asked for theirs
-	finished  chan ended    // runs on their way to the stewards
-	holding   chan struct{} // a place for each fetch done for others
-	fetching  chan struct{} // and for each done for what waits here
+	known     sync.Map // protocol.CID -> *protocol.Manifest, of jobs that the loop knows
+	abilities sync.Map // peer.ID -> ability
+	asking    sync.Map // peer.ID, of members that are being asked for theirs
+	// clockOffset is how far ahead of this node's clock the time is that it goes
+	// by for what is absolute, in nanoseconds; the loop sets it.
+	clockOffset atomic.Int64
+	finished    chan ended    // runs on their way to the stewards
+	holding     chan struct{} // a place for each fetch done for others
+	fetching    chan struct{} // and for each done for what waits here
 
 	ctx      context.Context // ends with the node; every goroutine hangs on it
 	cancel   context.CancelFunc
@@ -161,6 +165,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.wg.Go(n.deliver)
 	n.wire.start()
 	n.wg.Go(n.resume)
+	n.wg.Go(n.sweep)
 	n.announceLoad(0, 0)
 
 	var err error
@@ -229,6 +234,7 @@ func (n *Node) Status() Status {
 	}
 	st.Blocks, st.Bytes = n.store.Stats()
 	st.Refused, st.Sent, st.Received = n.refused.all(), n.sent.all(), n.received.all()
+	st.ClockOffset = time.Duration(n.clockOffset.Load()).Seconds()
 	n.loop.do(n.ctx, func(time.Time) { st.Running, st.Queued = n.loop.worker.Load() })
 	return st
 }

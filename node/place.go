@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -16,16 +17,15 @@ import (
 // maxHoldRoots is how many roots one call names.
 const maxHoldRoots = 256
 
-// holders is who holds which whole DAGs, and with which boot ID they said so.
+// holders is who holds which whole DAGs.
 type holders struct {
-	by    map[protocol.CID][]peer.ID // sorted as the nodes were asked
-	boots map[peer.ID]uint64
+	by map[protocol.CID][]peer.ID // sorted as the nodes were asked
 }
 
 // findHolders asks nodes which of the roots they hold. Nodes that do not
 // answer within the wait hold nothing.
 func (n *Node) findHolders(ctx context.Context, roots []protocol.CID, ask []peer.ID, wait time.Duration) holders {
-	found := holders{by: map[protocol.CID][]peer.ID{}, boots: map[peer.ID]uint64{}}
+	found := holders{by: map[protocol.CID][]peer.ID{}}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, id := range ask {
@@ -35,11 +35,8 @@ func (n *Node) findHolders(ctx context.Context, roots []protocol.CID, ask []peer
 				if err != nil || len(a.Held) != len(list) {
 					return
 				}
-				if a.Can != nil {
-					n.able(ctx, id, ability{a.Boot, *a.Can})
-				}
+				n.noteAbility(ctx, id, a)
 				mu.Lock()
-				found.boots[id] = a.Boot
 				for i, held := range a.Held {
 					if held {
 						found.by[list[i]] = append(found.by[list[i]], id)
@@ -69,68 +66,34 @@ func (h holders) ofAll(roots []protocol.CID) []peer.ID {
 // them already, then by the first in the rendezvous order of key. It returns
 // with how many copies the least copied root is held.
 func (n *Node) place(ctx context.Context, key string, roots []protocol.CID, copies int) (int, error) {
-	ranked := scheduler.Rank(key, n.storing())
-	copies = min(copies, len(ranked))
-	found := n.findHolders(ctx, roots, n.mesh.Alive(), callWait)
-	count := func(c protocol.CID) int { // a node that only submits keeps nothing for others
-		return len(slices.DeleteFunc(slices.Clone(found.by[c]), func(id peer.ID) bool { return !slices.Contains(ranked, id) }))
+	p := scheduler.NewPlacement(key, roots, copies, n.mesh.Alive(), n.storing())
+	if err := n.pursue(ctx, p, n.askBlocks("", nil)); err != nil {
+		return 0, err
 	}
-	lacking := func() []protocol.CID {
-		return slices.DeleteFunc(slices.Clone(roots), func(c protocol.CID) bool { return count(c) >= copies })
+	r := p.Result()
+	switch {
+	case r.Enough():
+		return r.Copies, nil
+	case len(r.Lost) > 0:
+		return 0, fmt.Errorf("%w: %s", ErrNotFound, r.Lost[0])
 	}
-	var last error
-	failures := 0
-	for _, target := range ranked {
-		missing := slices.DeleteFunc(lacking(), func(c protocol.CID) bool { return slices.Contains(found.by[c], target) })
-		if len(missing) == 0 {
-			continue
-		}
-		if failures > maxHoldFailures || ctx.Err() != nil {
-			break
-		}
-		if err := n.holdFrom(ctx, target, missing, found); err != nil {
-			failures++
-			last = err
-			continue
-		}
-		for _, c := range missing {
-			found.by[c] = append(found.by[c], target)
-		}
-	}
-	least := len(ranked)
-	for _, c := range roots {
-		if len(found.by[c]) == 0 {
-			return 0, fmt.Errorf("%w: %s", ErrNotFound, c)
-		}
-		least = min(least, count(c))
-	}
-	if least < copies {
-		return least, fmt.Errorf("only %d of %d copies could be made: %w", least, copies, last)
-	}
-	return least, ctx.Err()
+	return r.Copies, fmt.Errorf("only %d of %d copies of %s could be made: %s", r.Copies, r.Want, r.Lacks, r.Why)
 }
 
-// holdFrom has one node hold roots, each from those that hold it: one call for
-// all roots with the same holders.
-func (n *Node) holdFrom(ctx context.Context, target peer.ID, roots []protocol.CID, found holders) error {
-	groups := map[string][]protocol.CID{}
-	for _, c := range roots {
-		key := fmt.Sprint(found.by[c])
-		groups[key] = append(groups[key], c)
-	}
-	for _, list := range groups {
-		sources := found.by[list[0]]
-		if len(sources) == 0 {
-			return fmt.Errorf("%w: %s", ErrNotFound, list[0])
+// findable reports whether some live node holds all of the DAG under root. It
+// waits only while nobody has said so.
+func (n *Node) findable(ctx context.Context, root protocol.CID) bool {
+	alive := n.mesh.Alive()
+	h := scheduler.NewHedge(1, alive, len(alive))
+	err := n.pursue(ctx, hedged{h}, func(ctx context.Context, a scheduler.Ask) (*protocol.Answer, error) {
+		q := &protocol.Request{Held: &protocol.Held{Roots: []protocol.CID{root}}}
+		answer, err := n.caller.call(ctx, a.To, q, callWait)
+		if err == nil && !slices.Contains(answer.Held, true) {
+			err = remoteError("it does not hold " + root.String())
 		}
-		for part := range slices.Chunk(list, maxHoldRoots) {
-			q := &protocol.Request{Hold: &protocol.Hold{Roots: part, Sources: sources[:min(len(sources), protocol.MaxCopies)]}}
-			if _, err := n.caller.call(ctx, target, q, holdWait); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+		return answer, err
+	})
+	return err == nil && len(h.Did()) > 0
 }
 
 // Holders are the live nodes that hold all of the DAG under root.
@@ -138,62 +101,52 @@ func (n *Node) Holders(ctx context.Context, root protocol.CID) []peer.ID {
 	return n.findHolders(ctx, []protocol.CID{root}, n.mesh.Alive(), callWait).by[root]
 }
 
-// settle has what the root joins of a shard held by enough nodes; the job shard
-// then states the job final.
+// settle has what the root joins of a shard, and the receipts that say what it
+// is, held by enough nodes (rules R2 and R5); the job shard then states the job
+// final.
 func (l *loop) settle(e scheduler.Settle) {
 	j := l.jobs[e.Job]
 	if j == nil || j.settling[e.Shard] {
 		return
 	}
 	j.settling[e.Shard] = true
-	parts, last := j.results(e.Parts), j.results(e.Last)
-	copies := j.plan.Manifest.Copies
+	parts, vouchers := j.plan.Results(e.Parts)
+	last, more := j.plan.Results(e.Last)
+	maps.Copy(vouchers, more)
+	s := scheduler.NewSettlement(e.Job, parts, last, j.plan.Manifest.Copies, l.n.mesh.Alive(), l.n.storing())
 	l.n.wg.Go(func() {
-		held, err := l.n.holdJoined(l.n.ctx, e.Job, parts, last, copies)
+		err := l.n.pursue(l.n.ctx, s, l.n.askBlocks(e.Job, vouchers))
 		l.n.loop.post(l.n.ctx, func(now time.Time) {
 			j.settling[e.Shard] = false
-			switch {
-			case err != nil:
-				l.n.log.Info("results not held by enough nodes yet", "job", e.Job, "shard", e.Shard, "copies", held, "error", err)
-				l.lost(e, err)
-			case j.ended:
-			case e.Shard == 0:
-				l.state(now, protocol.Fact{Job: e.Job, Kind: protocol.Final, At: now, Root: e.Root, Copies: held})
-			case j.stewards[e.Shard] != nil:
-				j.stewards[e.Shard].Settled()
+			if err == nil && !j.ended && l.jobs[e.Job] == j {
+				l.settled(now, j, e, s)
 			}
 		})
 	})
 }
 
-// results are those of some tasks that are known here, each once.
-func (j *job) results(keys []protocol.Key) []protocol.CID {
-	var out []protocol.CID
-	for _, k := range keys {
-		if c, _ := j.plan.Result(k); c.Defined() {
-			out = append(out, c)
+// settled acts on what a settlement has come to. A root that is another one by
+// now is settled anew.
+func (l *loop) settled(now time.Time, j *job, e scheduler.Settle, s *scheduler.Settlement) {
+	switch {
+	case s.Failed() != "":
+		l.n.log.Info("results not held by enough nodes yet", "job", e.Job, "shard", e.Shard, "why", s.Failed())
+		if s.Lost() {
+			l.lost(e)
 		}
+	case e.Shard > 0:
+		if st := j.stewards[e.Shard]; st != nil {
+			st.Settled()
+		}
+	case j.plan.Root() == e.Root:
+		l.state(now, protocol.Fact{Job: e.Job, Kind: protocol.Final, At: now, Root: e.Root, Copies: s.Copies()})
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
-// holdJoined places parts, then what joins them, whose nodes need only the
-// parts.
-func (n *Node) holdJoined(ctx context.Context, job protocol.CID, parts, last []protocol.CID, copies int) (int, error) {
-	if held, err := n.place(ctx, string(job), parts, copies); err != nil {
-		return held, err
-	}
-	return n.place(ctx, string(job), last, copies)
 }
 
 // lost looks, when what the root joins cannot be placed, for results that
 // nobody holds any more, so that they are computed again.
-func (l *loop) lost(e scheduler.Settle, err error) {
+func (l *loop) lost(e scheduler.Settle) {
 	j := l.jobs[e.Job]
-	if j == nil || !isNotFound(err) {
-		return
-	}
 	byStage := map[int][]protocol.Key{}
 	for _, k := range j.plan.Joins(e.Shard) {
 		byStage[k.Stage] = append(byStage[k.Stage], k)

@@ -209,8 +209,8 @@ func TestDamagedLedgerKeepsTheRest(t *testing.T) {
 	good := h.receipt(t, job, protocol.Key{}, h.Key())
 	bent := h.receipt(t, job, protocol.Key{Index: 1}, h.Key())
 	bent.Sig = good.Sig
-	n.keepReceipt(job, good)
-	n.keepReceipt(job, bent)
+	n.keepReceipt(job, openReceipt{good, &protocol.Receipt{}})
+	n.keepReceipt(job, openReceipt{bent, &protocol.Receipt{}})
 	n.keep(ledgerKey(job, "fact", []byte("noise")), []byte("noise"))
 	n.keep(ledgerKey(job, "fact", []byte("no fact")), protocol.Encode(protocol.Signed{Body: []byte("no fact")}))
 	o := n.keptLedger(t.Context(), job)

@@ -23,7 +23,7 @@ func (n *Node) answer(ctx context.Context, from peer.ID, q *protocol.Request) *p
 	if !n.memberSpoke(from) {
 		return &protocol.Answer{Error: "not a member of this mesh"}
 	}
-	a, err := &protocol.Answer{Boot: n.boot}, error(nil)
+	a, err := &protocol.Answer{Boot: n.boot, Clock: time.Now()}, error(nil)
 	switch {
 	case q.Hold != nil:
 		err = n.hold(ctx, q.Hold)
@@ -32,7 +32,7 @@ func (n *Node) answer(ctx context.Context, from peer.ID, q *protocol.Request) *p
 		a.Can = &has
 		a.Held, err = n.held(ctx, q.Held)
 	case q.Submit != nil:
-		a.Copies, err = n.commit(ctx, from, q.Submit.Manifest)
+		a.Copies, err = n.commit(ctx, q.Submit.Manifest)
 	case q.Commit != nil:
 		err = n.committed(ctx, q.Commit)
 	case q.Status != nil:
@@ -58,14 +58,17 @@ func (n *Node) answer(ctx context.Context, from peer.ID, q *protocol.Request) *p
 // hold fetches what is not here yet. What comes with a receipt is remembered
 // as the result that it is.
 func (n *Node) hold(ctx context.Context, h *protocol.Hold) error {
-	if len(h.Roots) > maxHoldRoots || len(h.Sources) > protocol.MaxCopies {
-		return fmt.Errorf("at most %d roots and %d sources in one call", maxHoldRoots, protocol.MaxCopies)
+	if len(h.Roots) > maxHoldRoots || len(h.Sources) > protocol.MaxSources {
+		return fmt.Errorf("at most %d roots and %d sources in one call", maxHoldRoots, protocol.MaxSources)
 	}
 	select {
 	case n.holding <- struct{}{}:
 		defer func() { <-n.holding }()
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	if err := n.holdReceipts(ctx, h); err != nil { // the smallest blocks come in them
+		return err
 	}
 	for _, root := range h.Roots {
 		if !root.Defined() {
@@ -81,28 +84,45 @@ func (n *Node) hold(ctx context.Context, h *protocol.Hold) error {
 			}
 		}
 	}
-	if h.Receipt == nil {
-		return nil
-	}
-	r, err := h.Receipt.Open()
-	if err != nil {
-		return err
-	}
-	if err := n.vouched(r.Worker, protocol.RoleWork); err != nil {
-		return because(RefusedSigner, err)
-	}
-	n.keepReceipt(r.Job, *h.Receipt)
-	if len(h.Sources) == 0 || n.ensureJob(ctx, r.Job, h.Sources[0]) != nil {
-		return nil // the copy is held, and so is what it is
-	}
-	n.loop.post(ctx, func(now time.Time) {
-		if j := n.loop.jobs[r.Job]; j != nil && !j.ended {
-			n.loop.add(now, j, opened{receipts: []openReceipt{{*h.Receipt, r}}})
-		}
-	})
 	return nil
 }
 
+// holdReceipts keeps the receipts that come with copies (rule R2), on disk also
+// when the job cannot be learned here. Those of a job that has expired are
+// refused.
+func (n *Node) holdReceipts(ctx context.Context, h *protocol.Hold) error {
+	if len(h.Receipts) == 0 {
+		return nil
+	}
+	from := n.id
+	if len(h.Sources) > 0 {
+		from = h.Sources[0]
+	}
+	if err := n.ensureJob(ctx, h.Job, from); errors.Is(err, errExpired) {
+		return err
+	}
+	o, err := n.open(ctx, &protocol.Done{Job: h.Job, Receipts: h.Receipts})
+	if err != nil {
+		return err
+	}
+	if m, known := n.known.Load(h.Job); known {
+		o.receipts = slices.DeleteFunc(o.receipts, func(r openReceipt) bool { return !n.takes(m.(*protocol.Manifest), r.open.Task) })
+	}
+	n.loop.do(ctx, func(now time.Time) {
+		if j := n.loop.jobs[h.Job]; j != nil {
+			n.loop.add(now, j, o)
+		}
+	})
+	for _, r := range o.receipts { // what no ledger here took is kept all the same
+		if !n.hasReceipt(h.Job, r.open.Result) {
+			n.keepReceipt(h.Job, r)
+		}
+	}
+	return nil
+}
+
+// held reports which roots are here whole, and, for results of a job, with a
+// receipt.
 func (n *Node) held(ctx context.Context, h *protocol.Held) ([]bool, error) {
 	if len(h.Roots) > maxHoldRoots {
 		return nil, fmt.Errorf("at most %d roots in one call", maxHoldRoots)
@@ -116,7 +136,7 @@ func (n *Node) held(ctx context.Context, h *protocol.Held) ([]bool, error) {
 		if err != nil {
 			return nil, err
 		}
-		out[i] = whole
+		out[i] = whole && (h.Job == "" || n.hasReceipt(h.Job, root))
 	}
 	return out, nil
 }
@@ -140,7 +160,16 @@ func (n *Node) committed(ctx context.Context, c *protocol.Commit) error {
 	if err != nil {
 		return err
 	}
-	n.loop.do(ctx, func(now time.Time) { n.loop.add(now, n.loop.jobs[id], o) })
+	known := false
+	n.loop.do(ctx, func(now time.Time) {
+		if j := n.loop.jobs[id]; j != nil {
+			n.loop.add(now, j, o)
+			known = true
+		}
+	})
+	if !known {
+		return fmt.Errorf("job %s is not kept: it has expired, or this node is ending", id)
+	}
 	return nil
 }
 

@@ -32,6 +32,7 @@ func (l *loop) look(now time.Time, j *job, shard int) *scheduler.Steward {
 	}
 	st := scheduler.NewSteward(j.plan, shard, l.n.id, randomSource())
 	st.SetSources(j.sources)
+	st.SetClock(l.clock)
 	j.stewards[shard] = st
 	l.perform(now, st.SetNodes(now, l.nodes))
 	return st

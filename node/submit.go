@@ -70,18 +70,30 @@ func (n *Node) submitOnce(ctx context.Context, id protocol.CID, doc []byte, m *p
 	if _, err := n.place(ctx, string(m.Splits), m.Closure(), m.Copies); err != nil {
 		return fmt.Errorf("spreading what the job needs: %w", err)
 	}
-	var last error
-	for _, steward := range scheduler.Stewards(string(id), 0, m.Copies, n.storing()) {
-		_, err := n.caller.call(ctx, steward, &protocol.Request{Submit: &protocol.Submit{Manifest: doc}}, holdWait)
-		if err == nil {
-			return nil
+	return n.handOver(ctx, id, doc, m.Copies)
+}
+
+// handOver asks the job's stewards, in rank order, to commit it, and the next
+// one too when one does not answer: two that commit the same job do no harm.
+func (n *Node) handOver(ctx context.Context, id protocol.CID, doc []byte, copies int) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	h := scheduler.NewHedge(1, scheduler.Stewards(string(id), 0, copies+maxHoldFailures, n.storing()), copies+maxHoldFailures)
+	err := n.pursue(ctx, hedged{h}, func(ctx context.Context, a scheduler.Ask) (*protocol.Answer, error) {
+		answer, err := n.caller.call(ctx, a.To, &protocol.Request{Submit: &protocol.Submit{Manifest: doc}}, holdWait)
+		if err != nil && strings.HasPrefix(err.Error(), ErrNoCapableNode.Error()) { // no other will say better
+			err = fmt.Errorf("%w%s", ErrNoCapableNode, strings.TrimPrefix(err.Error(), ErrNoCapableNode.Error()))
+			cancel(err)
 		}
-		if strings.HasPrefix(err.Error(), ErrNoCapableNode.Error()) {
-			return fmt.Errorf("%w%s", ErrNoCapableNode, strings.TrimPrefix(err.Error(), ErrNoCapableNode.Error()))
-		}
-		last = err
+		return answer, err
+	})
+	switch {
+	case err != nil:
+		return context.Cause(ctx)
+	case len(h.Did()) == 0:
+		return fmt.Errorf("no steward took the job: %s", h.Why())
 	}
-	return fmt.Errorf("no steward took the job: %w", last)
+	return nil
 }
 
 // manifest captures what a job spec names and describes the job.
@@ -233,7 +245,7 @@ func (n *Node) captureInputs(ctx context.Context, names []string, progress Progr
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s is neither a file, nor a folder, nor a CID", ErrInput, name)
 		}
-		if len(n.Holders(ctx, c)) == 0 {
+		if !n.findable(ctx, c) {
 			return nil, fmt.Errorf("%w: input %s", ErrNotFound, c)
 		}
 		out = append(out, c)

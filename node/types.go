@@ -23,6 +23,10 @@ type Status struct {
 	Bytes    int64    `json:"bytes"`     // of blocks
 	RSSBytes int64    `json:"rss_bytes"` // resident memory of the process
 	Version  string   `json:"version"`
+	// ClockOffset is how many seconds the time that this node goes by for what
+	// is absolute is ahead of its own clock: 0 unless most of its peers disagree
+	// with that.
+	ClockOffset float64 `json:"clock_offset"`
 
 	Refused  map[string]int64 `json:"refused"`  // what peers sent and was not taken, by Refusal
 	Sent     map[string]int64 `json:"sent"`     // messages and calls to others, by kind

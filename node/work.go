@@ -198,54 +198,13 @@ func (n *Node) spread(e ended, receipt protocol.SignedReceipt) {
 	} else if !e.data {
 		copies--
 	}
-	hold := &protocol.Request{Hold: &protocol.Hold{Roots: roots, Sources: []peer.ID{n.id}, Receipt: &receipt}}
+	hold := &protocol.Request{Hold: &protocol.Hold{Roots: roots, Sources: []peer.ID{n.id}, Job: e.receipt.Job, Receipts: []protocol.SignedReceipt{receipt}}}
 	n.holdAt(n.ctx, others(targets, n.id), copies, hold)
 }
 
 // maxHoldFailures is how many nodes may refuse or fail before a copy is given
 // up: lineage can still recompute it.
 const maxHoldFailures = 3
-
-// holdAt asks nodes in turn, as many at once as copies are wanted, and returns
-// those that hold.
-func (n *Node) holdAt(ctx context.Context, targets []peer.ID, copies int, q *protocol.Request) []peer.ID {
-	type result struct {
-		id  peer.ID
-		err error
-	}
-	results := make(chan result)
-	next, open, failures := 0, 0, 0
-	var held []peer.ID
-	ask := func() {
-		id := targets[next]
-		next++
-		open++
-		go func() { // ends before holdAt returns
-			_, err := n.caller.call(ctx, id, q, holdWait)
-			results <- result{id, err}
-		}()
-	}
-	for len(held) < copies {
-		for open < copies-len(held) && next < len(targets) && failures <= maxHoldFailures {
-			ask()
-		}
-		if open == 0 {
-			break
-		}
-		r := <-results
-		open--
-		if r.err != nil {
-			failures++
-			n.log.Debug("copy refused", "peer", r.id, "error", r.err)
-			continue
-		}
-		held = append(held, r.id)
-	}
-	for ; open > 0; open-- {
-		<-results
-	}
-	return held
-}
 
 // taskInputs reads what tasks need: from this node, from the holders that the
 // award names, then from anybody.

@@ -183,7 +183,7 @@ func FuzzDecodeRequest(f *testing.F) {
 	}
 	receipt := signReceipts(f, testReceipts(worker, 1), key)[0]
 	for _, r := range []Request{
-		{Hold: &Hold{Roots: []CID{link("a")}, Sources: []peer.ID{worker}, Receipt: &receipt}},
+		{Hold: &Hold{Roots: []CID{link("a")}, Sources: []peer.ID{worker}, Job: link("job"), Receipts: []SignedReceipt{receipt}}},
 		{Held: &Held{Roots: []CID{link("a"), link("b")}}},
 		{Submit: &Submit{Manifest: []byte("m")}},
 		{Commit: &Commit{Manifest: []byte("m"), Facts: []Signed{fact}}},

@@ -142,7 +142,7 @@ func (r *Request) bounded() bool {
 }
 
 func (h *Hold) bounded() bool {
-	return h != nil && len(h.Roots) <= MaxRoots && allDefined(h.Roots) && len(h.Sources) <= MaxSources && allNamed(h.Sources)
+	return h != nil && len(h.Roots) <= MaxRoots && allDefined(h.Roots) && len(h.Sources) <= MaxSources && allNamed(h.Sources) && len(h.Receipts) <= 4*MaxReceiptBatch
 }
 
 func (h *Held) bounded() bool { return h != nil && len(h.Roots) <= MaxRoots && allDefined(h.Roots) }

@@ -74,6 +74,7 @@ type Answer struct {
 	Can    *Needs     `cbor:"9,keyasint,omitempty"`  // Held: what the answerer has
 	Story  []Event    `cbor:"10,keyasint,omitempty"` // Explain
 	Now    *Now       `cbor:"11,keyasint,omitempty"` // Explain: of the named task, or of the job
+	Clock  time.Time  `cbor:"12,keyasint"`           // the answerer's time
 }
 
 // DecodeAnswer decodes an answer and checks its bounds: who is asked may say
@@ -94,14 +95,17 @@ func DecodeAnswer(b []byte) (*Answer, error) {
 type Hold struct {
 	Roots   []CID     `cbor:"1,keyasint"`
 	Sources []peer.ID `cbor:"2,keyasint"`
-	// Receipt travels with the replica of its result, so that whoever is left
-	// with the block knows what it is.
-	Receipt *SignedReceipt `cbor:"3,keyasint,omitempty"`
+	// Receipts, of one Job, travel with the replicas of their results, so that
+	// whoever is left with a block knows what it is.
+	Job      CID             `cbor:"3,keyasint,omitempty"`
+	Receipts []SignedReceipt `cbor:"4,keyasint,omitempty"`
 }
 
-// Held asks which whole DAGs the receiver has.
+// Held asks which whole DAGs the receiver has. Those that are results of Job,
+// if it is named, count only together with a receipt that says so.
 type Held struct {
 	Roots []CID `cbor:"1,keyasint"`
+	Job   CID   `cbor:"2,keyasint,omitempty"`
 }
 
 // Submit hands a job to one of its stewards, which commits it or says why not.

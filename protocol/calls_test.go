@@ -18,7 +18,7 @@ func TestRequestsRoundTrip(t *testing.T) {
 	receipt := signReceipts(t, testReceipts(worker, 1), key)[0]
 	names := map[string]bool{}
 	for _, want := range []Request{
-		{Hold: &Hold{Roots: []CID{link("a")}, Sources: []peer.ID{worker}, Receipt: &receipt}},
+		{Hold: &Hold{Roots: []CID{link("a")}, Sources: []peer.ID{worker}, Job: link("job"), Receipts: []SignedReceipt{receipt}}},
 		{Held: &Held{Roots: []CID{link("a"), link("b")}}},
 		{Submit: &Submit{Manifest: []byte("m")}},
 		{Commit: &Commit{Manifest: []byte("m"), Facts: []Signed{fact}}},

@@ -22,6 +22,7 @@ const (
 	neverResend   mutation = "what is not acknowledged is not sent again"
 	neverWake     mutation = "the stewards of other shards are not woken"
 	neverReport   mutation = "who misses a result of another shard keeps it to itself"
+	bareCopies    mutation = "copies travel without their receipts (R2)"
 )
 
 var mutations = []mutation{countTwice, arrivalOrder, claimsAreKept, claimsForever, finalAtOnce, noDigests, ignoreLoss, neverResend, neverWake, neverReport}

@@ -33,7 +33,9 @@ type scenario struct {
 	loseParts                int  // of the root, when it is known and not copied yet
 	leaves                   int  // of a column
 	loseThefts               float64
-	stuck                    int // tasks that never end where they begin first
+	stuck                    int  // tasks that never end where they begin first
+	whole                    bool // the job is submitted, kept and forgotten: see life
+	blind                    bool // views show nodes that hang as alive
 
 	faults   []func(*sim)
 	mutation mutation
@@ -155,6 +157,7 @@ func (s *sim) crash(n *simNode, loseDisk bool, back time.Duration) {
 	}
 	s.note("crash", n.id, loseDisk)
 	n.up = false
+	s.seen.losses = append(s.seen.losses, s.now)
 	if loseDisk {
 		n.disk = newDisk()
 	}
@@ -296,6 +299,7 @@ func loseTops(s *sim) {
 // loseResult takes a result away from all that hold it.
 func (s *sim) loseResult(c protocol.CID) {
 	s.note("lost", c)
+	s.seen.losses = append(s.seen.losses, s.now)
 	for _, id := range s.ids {
 		delete(s.nodes[id].disk.blocks, c)
 	}

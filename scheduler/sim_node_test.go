@@ -32,6 +32,8 @@ type simNode struct {
 	ranks    *Ranks
 	worker   *Worker
 	courier  *Courier
+	clock    *Clock
+	lies     time.Duration // what it says of the time is so far off
 	ended    bool
 	settling map[int]bool
 	checking map[protocol.Key]bool
@@ -81,6 +83,7 @@ func (n *simNode) boot() {
 	n.plan, n.stewards, n.ended, n.settling = nil, nil, false, map[int]bool{}
 	n.worker, n.courier = NewWorker(2, 1<<40, rand.New(rand.NewPCG(n.s.seed, uint64(n.index)+100*n.starts+50))), NewCourier()
 	n.checking, n.running = map[protocol.Key]bool{}, map[protocol.Key]bool{}
+	n.clock = NewClock()
 	n.look()
 	if len(n.disk.receipts)+len(n.disk.facts) > 0 {
 		n.know()
@@ -93,11 +96,15 @@ func (n *simNode) boot() {
 			n.announce(n.plan.Awake())
 		}
 	})
+	if n.s.life != nil {
+		n.every(time.Second, n.sweep)
+		n.every(2*time.Second, n.release)
+	}
 }
 
 // know makes the job known here, with what the disk has of it.
 func (n *simNode) know() {
-	if n.plan != nil {
+	if n.plan != nil || n.lifeOver() {
 		return
 	}
 	n.plan, n.stewards = n.s.newPlan(), map[int]*Steward{}
@@ -118,6 +125,7 @@ func (n *simNode) steward(shard int) *Steward {
 		return st
 	}
 	st := NewSteward(n.plan, shard, n.id, rand.New(rand.NewPCG(n.s.seed, uint64(n.index)+100*n.starts+10000*uint64(shard))))
+	st.SetClock(n.clock)
 	n.stewards[shard] = st
 	n.inform(st)
 	return st
@@ -169,7 +177,7 @@ func (n *simNode) look() {
 	s := n.s
 	n.view = nil
 	s.each(up, func(x *simNode) {
-		seen := s.net.side[x.id] == s.net.side[n.id] && !x.hung()
+		seen := s.net.side[x.id] == s.net.side[n.id] && (s.blind || !x.hung())
 		if s.randomViews && s.now.Before(s.lastFault) {
 			seen = seen && s.rng.IntN(2) == 0
 		}
@@ -222,6 +230,7 @@ func (n *simNode) add(receipts []protocol.SignedReceipt, facts []protocol.Signed
 		}
 		if n.plan.AddReceipt(r, open) {
 			n.disk.receipt(r)
+			n.lifeGrows()
 			if st := n.stewards[n.plan.Layout.ShardOf(open.Task)]; st != nil {
 				n.perform(st.Received(n.now(), open))
 			}
@@ -289,6 +298,9 @@ func opened[T any](s *sim, body []byte) *T {
 }
 
 func (n *simNode) state(f protocol.Fact) {
+	if n.plan == nil {
+		return
+	}
 	f.Job, f.By, f.At = n.s.job, n.id, n.now()
 	n.tell(nil, []protocol.Signed{{Body: protocol.Encode(f)}})
 }
@@ -296,6 +308,9 @@ func (n *simNode) state(f protocol.Fact) {
 // tell adds to this node's ledger and brings the same to the other stewards of
 // the shards that hear of it.
 func (n *simNode) tell(receipts []protocol.SignedReceipt, facts []protocol.Signed) {
+	if n.plan == nil {
+		return
+	}
 	n.add(receipts, facts)
 	mail := Mail{}
 	for _, r := range receipts {

@@ -17,7 +17,7 @@ func (n *simNode) ping() {
 	pings := map[peer.ID]*protocol.Ping{}
 	to := func(id peer.ID) *protocol.Ping {
 		if pings[id] == nil {
-			pings[id] = &protocol.Ping{Boot: n.starts}
+			pings[id] = &protocol.Ping{Boot: n.starts, Clock: n.now().Add(n.lies)}
 		}
 		return pings[id]
 	}
@@ -65,6 +65,12 @@ func (n *simNode) announce(shards []int) {
 
 func (n *simNode) deliver(from peer.ID, m protocol.Message) {
 	s, now := n.s, n.now()
+	if p, ping := m.(*protocol.Ping); ping && from != n.id {
+		n.clock.Heard(now, from, p.Clock)
+	}
+	if n.lifeOver() {
+		return
+	}
 	switch m := m.(type) {
 	case *protocol.Offer:
 		n.perform(n.worker.Offered(now, from, m, 0, ""))

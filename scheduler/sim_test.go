@@ -31,7 +31,9 @@ type sim struct {
 	net   network
 	opens map[string]any                  // what is signed, decoded once
 	links map[protocol.CID][]protocol.CID // of results that join those of their column
+	dags  map[protocol.CID][]protocol.CID // of roots: all that they join
 
+	life      *life     // of a job that is submitted, kept and forgotten; nil where it is just there
 	lastFault time.Time // when the last fault was healed
 	seen      journal
 	trace     uint64
@@ -61,7 +63,7 @@ func (e *events) Pop() any {
 func newSim(c scenario) *sim {
 	s := &sim{
 		scenario: c, rng: rand.New(rand.NewPCG(c.seed, 1)), start: time.Unix(1e9, 0), nodes: map[peer.ID]*simNode{},
-		job: protocol.NewCID(protocol.CodecDagCBOR, []byte(fmt.Sprint(c.seed))), opens: map[string]any{}, links: map[protocol.CID][]protocol.CID{},
+		job: protocol.NewCID(protocol.CodecDagCBOR, []byte(fmt.Sprint(c.seed))), opens: map[string]any{}, links: map[protocol.CID][]protocol.CID{}, dags: map[protocol.CID][]protocol.CID{},
 		net: network{side: map[peer.ID]int{}, cut: map[[2]peer.ID]bool{}}, seen: newJournal(),
 	}
 	s.now, s.lastFault = s.start, s.start
@@ -77,10 +79,17 @@ func newSim(c scenario) *sim {
 		}
 		s.nodes[id], s.ids = n, append(s.ids, id)
 	}
+	if c.whole {
+		s.life = newLife(s)
+	}
 	for _, id := range s.ids[:c.size] {
 		s.nodes[id].boot()
 	}
-	s.commit()
+	if c.whole {
+		s.life.begin()
+	} else {
+		s.commit()
+	}
 	return s
 }
 
@@ -95,6 +104,9 @@ func (s *sim) commit() {
 		n.perform(n.steward(0).Begin(n.now()))
 	}
 }
+
+// pop takes the next event.
+func (s *sim) pop() event { return heap.Pop(&s.queue).(event) }
 
 func (s *sim) after(d time.Duration, do func()) {
 	s.seq++

@@ -90,6 +90,7 @@ func ordered[V any](m map[int]V) iter.Seq2[int, V] {
 func (n *simNode) begin(e Start) {
 	s := n.s
 	s.seen.started(n, e.Task)
+	n.lifeBegins()
 	n.running[e.Task] = true
 	took := time.Duration(float64(s.upTo(s.taskTime)+time.Millisecond) * n.speed)
 	if s.stuck > 0 && s.rng.IntN(4) == 0 {
@@ -130,6 +131,9 @@ func (n *simNode) failure(e Start) *protocol.Failure {
 	}
 	if s.rng.Float64() < s.hostFailures {
 		return &protocol.Failure{Kind: protocol.FailHost}
+	}
+	if s.life != nil && e.Task.Stage == 0 {
+		return n.unreadable()
 	}
 	for _, in := range e.Inputs {
 		if e.Task.Stage > 0 && len(n.holders(in.CID)) == 0 {
@@ -199,22 +203,38 @@ func (n *simNode) finish(e Start, took time.Duration) {
 		copies, key = s.m.Copies-1, string(s.job)
 	}
 	targets := slices.DeleteFunc(Rank(key, n.view), func(id peer.ID) bool { return id == n.id })
-	n.place(r.Result, n.id, targets, copies, func(int) { told() })
+	n.place(signed, targets, copies, told)
 }
 
-// place copies a result to the first of targets that answer, one after another:
-// from who has it, and from all that hold it whole.
-func (n *simNode) place(c protocol.CID, from peer.ID, targets []peer.ID, copies int, then func(lacking int)) {
+// place copies a result, with the receipt that says what it is, to the first of
+// targets that answer, one after another.
+func (n *simNode) place(r protocol.SignedReceipt, targets []peer.ID, copies int, then func()) {
+	c := opened[protocol.Receipt](n.s, r.Body).Result
 	if copies <= 0 || len(targets) == 0 {
-		then(max(copies, 0))
+		then()
 		return
 	}
 	n.s.call(n, targets[0], func(ok bool) {
-		if ok && n.s.nodes[targets[0]].fetch(c, append(n.holders(c), from)) {
+		if x := n.s.nodes[targets[0]]; ok && x.fetch(c, append(n.holders(c), n.id)) && x.hold(c, r) {
 			copies--
 		}
-		n.place(c, from, targets[1:], copies, then)
+		n.place(r, targets[1:], copies, then)
 	})
+}
+
+// hold keeps a copy, and what it is; not of a job whose time is over.
+func (n *simNode) hold(c protocol.CID, r protocol.SignedReceipt) bool {
+	if n.s.mutation == bareCopies {
+		n.disk.blocks[c] = true
+		return true
+	}
+	n.know()
+	if n.plan == nil {
+		return false
+	}
+	n.disk.blocks[c] = true
+	n.add([]protocol.SignedReceipt{r}, nil)
+	return true
 }
 
 // check looks for the results of e.Deps; those that nobody holds are lost.
@@ -225,6 +245,9 @@ func (n *simNode) check(e Check) {
 	n.checking[e.Task] = true
 	n.later(20*time.Millisecond+n.s.upTo(100*time.Millisecond), func() {
 		delete(n.checking, e.Task)
+		if n.plan == nil {
+			return
+		}
 		var lost []protocol.Key
 		for _, d := range e.Deps {
 			c, _ := n.plan.Result(d)
@@ -280,51 +303,32 @@ func (n *simNode) settle(e Settle) {
 		return
 	}
 	n.settling[e.Shard] = true
-	var parts []protocol.CID
 	deps := n.plan.Joins(e.Shard)
-	for _, k := range deps {
-		if c, _ := n.plan.Result(k); c.Defined() {
-			parts = append(parts, c)
-		}
-	}
+	joined, _ := n.plan.Results(deps)
 	if n.s.loseParts > 0 {
 		n.s.loseParts--
-		n.s.loseResult(parts[n.s.rng.IntN(len(parts))])
+		n.s.loseResult(joined[n.s.rng.IntN(len(joined))])
 	}
-	n.later(10*time.Millisecond+n.s.upTo(50*time.Millisecond), func() { n.settlePart(e, parts, deps) })
-}
-
-func (n *simNode) settlePart(e Settle, parts []protocol.CID, deps []protocol.Key) {
-	copies := min(n.s.m.Copies, len(n.view))
-	for _, c := range parts {
-		held := n.holders(c)
-		if len(held) == 0 {
-			n.settling[e.Shard] = false
+	parts, vouchers := n.plan.Results(e.Parts)
+	last, more := n.plan.Results(e.Last)
+	maps.Copy(vouchers, more)
+	if e.Shard == 0 {
+		n.s.dags[e.Root] = joined
+	}
+	m, plan := NewSettlement(e.Job, parts, last, n.s.m.Copies, n.view, n.view), n.plan
+	n.pursue(m, n.carryBlocks(vouchers), func() {
+		n.settling[e.Shard] = false
+		switch {
+		case n.ended || n.plan != plan:
+		case m.Failed() != "":
 			n.check(Check{Shard: e.Shard, Task: protocol.Key{Stage: DataStage(n.s.m)}, Deps: deps})
-			return
-		}
-		if len(held) >= copies {
-			continue
-		}
-		targets := slices.DeleteFunc(Rank(string(n.s.job), n.view), func(id peer.ID) bool { return within(held, id) })
-		n.place(c, held[0], targets, copies-len(held), func(lacking int) {
-			if lacking > 0 {
-				n.settling[e.Shard] = false
-				return
+		case e.Shard > 0:
+			if st := n.stewards[e.Shard]; st != nil {
+				st.Settled()
 			}
-			n.settlePart(e, parts, deps)
-		})
-		return
-	}
-	n.settling[e.Shard] = false
-	switch {
-	case n.ended:
-	case e.Shard > 0:
-		if st := n.stewards[e.Shard]; st != nil {
-			st.Settled()
+		case n.plan.Root() == e.Root: // not another one by now
+			n.s.seen.finals(n, joined, m.Copies())
+			n.state(protocol.Fact{Kind: protocol.Final, Root: e.Root, Copies: m.Copies()})
 		}
-	default:
-		n.s.seen.finals(n, parts, copies)
-		n.state(protocol.Fact{Kind: protocol.Final, Root: e.Root, Copies: copies})
-	}
+	})
 }

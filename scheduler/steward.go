@@ -124,6 +124,7 @@ type Steward struct {
 	took     []durations // by stage
 	lastFree peer.ID     // gave a receipt last: it has room
 	sources  []peer.ID   // hold all that the first stage reads
+	clock    *Clock      // for what is absolute; nil means that of now
 	pace     pace
 
 	second     map[protocol.Key]claim // of tasks that run on two nodes, the later one
@@ -407,7 +408,7 @@ func (s *Steward) Begin(now time.Time) []Effect {
 
 // judge looks for what makes the job fail.
 func (s *Steward) judge(now time.Time) []Effect {
-	if until := s.plan.Manifest.RunUntil; s.shard == 0 && !until.IsZero() && now.After(until) {
+	if until := s.plan.Manifest.RunUntil; s.shard == 0 && s.overdue(now) {
 		return []Effect{Conclude{Job: s.plan.Job, Text: fmt.Sprintf("the job did not end by %s, when its manifest says it must", until.Format(time.RFC3339))}}
 	}
 	if text := s.hung(); text != "" {

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -50,6 +52,9 @@ func statusRows(st node.Status) [][]string {
 	if len(st.Refused) > 0 {
 		rows = append(rows, []string{"refused", refusals(st.Refused)})
 	}
+	if st.ClockOffset != 0 {
+		rows = append(rows, []string{"clock", clockTrouble(st.ClockOffset)})
+	}
 	return append(rows,
 		[]string{"home", st.Dir},
 		[]string{"peers", strconv.Itoa(st.Peers) + " alive"},
@@ -69,4 +74,14 @@ func refusals(counts map[string]int64) string {
 		causes[i] = fmt.Sprintf("%d %s", counts[cause], strings.ReplaceAll(cause, "_", " "))
 	}
 	return strings.Join(causes, ", ")
+}
+
+// clockTrouble says by how many seconds this machine's clock is off.
+func clockTrouble(seconds float64) string {
+	way := "behind"
+	if seconds < 0 {
+		way = "ahead of"
+	}
+	off := time.Duration(math.Abs(seconds) * float64(time.Second)).Round(time.Second)
+	return fmt.Sprintf("%s %s that of most members, which is used for expiry; set this machine's clock right", off, way)
 }
