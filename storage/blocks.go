@@ -65,6 +65,9 @@ func (s *Store) Get(ctx context.Context, c protocol.CID) ([]byte, error) {
 	if !c.Defined() {
 		return nil, fmt.Errorf("a block without a name: %w", ErrNotFound)
 	}
+	if data := s.recent.get(c); data != nil {
+		return data, nil
+	}
 	data, err := s.load(ctx, c)
 	if errors.Is(err, datastore.ErrNotFound) {
 		return nil, fmt.Errorf("block %s: %w", c, ErrNotFound)
@@ -73,6 +76,7 @@ func (s *Store) Get(ctx context.Context, c protocol.CID) ([]byte, error) {
 		return nil, fmt.Errorf("reading block %s: %w", c, err)
 	}
 	if c.Verify(data) {
+		s.recent.put(c, data)
 		return data, nil
 	}
 	if err := s.remove(ctx, c); err != nil {
@@ -146,6 +150,7 @@ func (s *Store) remove(ctx context.Context, c protocol.CID) error {
 	if err := s.unmark(); err != nil {
 		return fmt.Errorf("removing block %s: %w", c, err)
 	}
+	s.recent.clear()
 	if err := s.erase(ctx, c); err != nil {
 		return fmt.Errorf("removing block %s: %w", c, err)
 	}

@@ -54,6 +54,7 @@ type Store struct {
 	flush *flusher
 
 	blocks, bytes atomic.Int64
+	recent        recent
 
 	writing [stripes]sync.Mutex // of blocks, by the last byte of their CID
 
