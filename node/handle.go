@@ -300,7 +300,10 @@ func (l *loop) received(now time.Time, from peer.ID, d *protocol.Done, o opened)
 	l.wake(now, j, d.Shard)
 	l.add(now, j, o)
 	if d.Number > 0 {
-		l.send(from, &protocol.Ack{Job: d.Job, Number: d.Number})
+		// While the job goes on the loop ticks often enough to gather them.
+		if ack := l.acks.owe(from, d.Job, d.Number, !j.ended); ack != nil {
+			l.send(from, ack)
+		}
 	}
 }
 

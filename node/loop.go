@@ -44,7 +44,8 @@ type loop struct {
 	jobs      map[protocol.CID]*job
 	running   map[protocol.CID]map[protocol.Key]context.CancelFunc
 	nodes     []scheduler.Node
-	turns     turns              // of peers, to hand the loop what they say
+	turns     turns // of peers, to hand the loop what they say
+	acks      acks
 	inbox     []protocol.Message // this node's messages to itself
 	pinged    time.Time
 	refreshed time.Time // when nodes was last brought up to date
@@ -168,8 +169,9 @@ func (l *loop) tick(now time.Time) time.Duration {
 	if active && now.Sub(l.refreshed) >= restEvery {
 		l.refresh(now)
 	}
+	l.acknowledge(now)
 	l.drain(now)
-	if active || l.courier.Waiting() > 0 {
+	if active || len(l.acks.owed) > 0 || l.courier.Waiting() > 0 {
 		return tickEvery
 	}
 	return restEvery

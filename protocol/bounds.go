@@ -87,7 +87,7 @@ func (m *Done) bounded() bool {
 	return m.Job.Defined() && len(m.Receipts) <= 4*MaxReceiptBatch && len(m.Facts) <= 4*MaxReceiptBatch && shardBounded(m.Shard)
 }
 
-func (m *Ack) bounded() bool { return m.Job.Defined() }
+func (m *Ack) bounded() bool { return m.Job.Defined() && len(m.Numbers) <= MaxAcks }
 
 func (m *Announce) bounded() bool {
 	for _, have := range m.Have {

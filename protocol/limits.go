@@ -27,6 +27,8 @@ const (
 	// MaxTasks bounds the tasks of one stage: 256 shards, each with stewards
 	// of its own.
 	MaxTasks = 1 << 17
+	// MaxAcks bounds what one message acknowledges.
+	MaxAcks = 1024
 	// MaxStages bounds the stages of one job.
 	MaxStages = 64
 	// MaxPartitions bounds the partitions of a shuffle.
@@ -117,8 +119,12 @@ const (
 	// DigestEvery is how often whoever holds something of a job tells its
 	// present stewards so.
 	DigestEvery = 5 * time.Second
-	// DoneFlush is how long a receipt waits for others to share a signature.
-	DoneFlush = 5 * time.Millisecond
+	// DoneFlush is how long a receipt waits, while more tasks wait where it was
+	// made, for others to share a signature and the messages that carry it: a
+	// worker has more waiting than it finishes in that time.
+	DoneFlush = 20 * time.Millisecond
+	// AckEvery is how long a steward gathers what it acknowledges.
+	AckEvery = 100 * time.Millisecond
 	// AgingStep is the head start of one step of priority: a task of
 	// priority 3 waits as if it had come three steps earlier, so none starves.
 	AgingStep = 10 * time.Second

@@ -126,7 +126,8 @@ type Claim struct {
 }
 
 // Done brings receipts and failed runs to a steward. Its receiver answers with
-// an Ack of the same number once they are in its ledger on disk.
+// an Ack of the same number once they are in its ledger on disk, soon or with
+// others.
 type Done struct {
 	Job      CID             `cbor:"1,keyasint"`
 	Number   uint64          `cbor:"2,keyasint"`
@@ -135,10 +136,10 @@ type Done struct {
 	Shard    int             `cbor:"5,keyasint"` // for whose stewards it is
 }
 
-// Ack acknowledges a Done.
+// Ack acknowledges what a peer has sent by Done.
 type Ack struct {
-	Job    CID    `cbor:"1,keyasint"`
-	Number uint64 `cbor:"2,keyasint"`
+	Job     CID      `cbor:"1,keyasint"`
+	Numbers []uint64 `cbor:"2,keyasint"`
 }
 
 // Announce tells a steward what its sender has of a shard, by stage one bit a

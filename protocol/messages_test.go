@@ -64,7 +64,7 @@ func drawMessage(t *rapid.T, holders []peer.ID, receipts []SignedReceipt) Messag
 	case 5:
 		return &Done{Job: job, Number: number, Receipts: receipts}
 	case 6:
-		return &Ack{Job: job, Number: number}
+		return &Ack{Job: job, Numbers: []uint64{number, 0}}
 	case 7:
 		return &Steal{Number: number, Slots: 3, Has: Needs{Kinds: []ProgramKind{Wasm}, Cores: 4, Memory: 1 << 30, Labels: []string{"gpu"}}, Lifeline: true}
 	case 8:
@@ -129,6 +129,7 @@ func TestMessagesOutOfBoundsAreRefused(t *testing.T) {
 		"too many receipts":             &Done{Job: job, Receipts: make([]SignedReceipt, 4*MaxReceiptBatch+1)},
 		"too many failures":             &Done{Job: job, Facts: make([]Signed, 4*MaxReceiptBatch+1)},
 		"an ack without a job":          &Ack{},
+		"an ack of too much":            &Ack{Job: job, Numbers: make([]uint64, MaxAcks+1)},
 		"an announcement of no job":     &Announce{},
 		"too many stages":               &Announce{Job: job, Have: make([][]byte, MaxStages+1)},
 		"too many tasks":                &Announce{Job: job, Have: [][]byte{make([]byte, MaxTasks/8+1)}},
@@ -201,7 +202,7 @@ func FuzzDecodeMessage(f *testing.F) {
 		&Award{Job: link("job"), Tasks: []Awarded{{Task: Key{Stage: 1, Index: 2}, Inputs: []Input{{CID: link("in"), Size: 3, Holders: []peer.ID{worker}}}}}},
 		&Ping{Boot: 1, Claims: []Claim{{Job: link("job"), Tasks: []Key{{Stage: 1, Index: 2}}, Running: 1}}},
 		&Done{Job: link("job"), Number: 1, Receipts: signReceipts(f, testReceipts(worker, 2), key)},
-		&Ack{Job: link("job"), Number: 1},
+		&Ack{Job: link("job"), Numbers: []uint64{1, 2}},
 		&Steal{Number: 1, Slots: 2, Has: Needs{Kinds: []ProgramKind{Exec}, Labels: []string{"gpu"}}},
 		&Loot{Number: 1, Job: link("job"), Tasks: []Awarded{{Task: Key{Stage: 1, Index: 2}}}, Last: true},
 		&Stolen{Job: link("job"), From: worker, Tasks: []Key{{Stage: 1, Index: 2}}},

@@ -61,9 +61,11 @@ func (p *parcel) send(now time.Time, to []peer.ID) []Effect {
 
 // Acked notes an acknowledgement.
 func (c *Courier) Acked(from peer.ID, a *protocol.Ack) {
-	at, found := slices.BinarySearchFunc(c.parcels, a.Number, func(p *parcel, n uint64) int { return cmp.Compare(p.done.Number, n) })
-	if found && c.parcels[at].done.Job == a.Job {
-		c.parcels[at].acked[from] = true
+	for _, number := range a.Numbers {
+		at, found := slices.BinarySearchFunc(c.parcels, number, func(p *parcel, n uint64) int { return cmp.Compare(p.done.Number, n) })
+		if found && c.parcels[at].done.Job == a.Job {
+			c.parcels[at].acked[from] = true
+		}
 	}
 }
 

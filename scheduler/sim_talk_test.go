@@ -133,7 +133,7 @@ func (n *simNode) deliver(from peer.ID, m protocol.Message) {
 		n.add(m.Receipts, m.Facts)
 		s.seen.arrived(s, n, from, m)
 		if m.Number > 0 {
-			s.send(n, from, &protocol.Ack{Job: m.Job, Number: m.Number})
+			s.send(n, from, &protocol.Ack{Job: m.Job, Numbers: []uint64{m.Number}})
 		}
 	case *protocol.Announce:
 		for _, d := range n.plan.Ledger.LackedBy(m) {
