@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -24,39 +23,73 @@ const (
 	watchFirst = 20 * time.Millisecond
 	watchEvery = 500 * time.Millisecond
 	watchShare = 50 // of the time passed
+	// blindFor is how long a job that was seen may be unknown to all that
+	// answer before the wait ends.
+	blindFor = 15 * time.Second
+)
+
+// How long answers are awaited. Who hangs holds nobody up for longer: the others
+// know as much, or everybody is asked.
+const (
+	// lateAnswer is how long others are awaited once one has told something.
+	lateAnswer = 300 * time.Millisecond
+	// stewardsWait and everybodyWait bound the two rounds, so that an answer
+	// comes within 2 s whoever is asked.
+	stewardsWait  = 600 * time.Millisecond
+	everybodyWait = 1300 * time.Millisecond
 )
 
 // askAll makes the same call to several nodes at once and returns the answers
-// that came.
-func (n *Node) askAll(ctx context.Context, to []peer.ID, q *protocol.Request) []*protocol.Answer {
-	answers := make([]*protocol.Answer, len(to))
-	var wg sync.WaitGroup
-	for i, id := range to {
-		wg.Go(func() {
-			if a, err := n.caller.call(ctx, id, q, callWait); err == nil {
-				answers[i] = a
+// that came: all, or those that came soon after the first that tells something.
+func (n *Node) askAll(ctx context.Context, to []peer.ID, q *protocol.Request, wait time.Duration, tells func(*protocol.Answer) bool) []*protocol.Answer {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	came := make(chan *protocol.Answer, len(to))
+	for _, id := range to {
+		n.wg.Go(func() {
+			a, err := n.caller.call(ctx, id, q, wait)
+			if err != nil {
+				a = nil
 			}
+			came <- a
 		})
 	}
-	wg.Wait()
-	return slices.DeleteFunc(answers, func(a *protocol.Answer) bool { return a == nil })
+	var answers []*protocol.Answer
+	var late <-chan time.Time
+	for range to {
+		select {
+		case a := <-came:
+			if a == nil {
+				continue
+			}
+			answers = append(answers, a)
+			if late == nil && tells(a) {
+				late = time.After(lateAnswer)
+			}
+		case <-late:
+			return answers
+		}
+	}
+	return answers
 }
 
 // state asks a job's stewards how far it is, and everybody when they do not
 // know. It fails with ErrUnknownJob.
 func (n *Node) state(ctx context.Context, id protocol.CID) (protocol.JobState, error) {
-	alive := n.mesh.Alive()
 	q := &protocol.Request{Status: &protocol.JobRef{Job: id}}
-	for _, ask := range [][]peer.ID{scheduler.Stewards(string(id), 0, protocol.DefaultCopies, n.storing()), alive} {
+	tells := func(a *protocol.Answer) bool { return a.Status != nil && a.Status.Job == id }
+	ask, wait := scheduler.Stewards(string(id), 0, protocol.DefaultCopies, n.storing()), stewardsWait
+	for range 2 {
 		var best *protocol.JobState
-		for _, a := range n.askAll(ctx, ask, q) {
-			if a.Status != nil && a.Status.Job == id && (best == nil || further(a.Status, best) > 0) {
+		for _, a := range n.askAll(ctx, ask, q, wait, tells) {
+			if tells(a) && (best == nil || further(a.Status, best) > 0) {
 				best = a.Status
 			}
 		}
 		if best != nil {
 			return *best, nil
 		}
+		ask, wait = n.mesh.Alive(), everybodyWait
 	}
 	return protocol.JobState{}, fmt.Errorf("%w: %s", ErrUnknownJob, id)
 }
@@ -108,10 +141,12 @@ func (n *Node) JobStatus(ctx context.Context, job protocol.CID) (JobStatus, erro
 	return jobStatus(s), nil
 }
 
+func tellsAnything(*protocol.Answer) bool { return true }
+
 // Jobs are the jobs that live members know, newest first.
 func (n *Node) Jobs(ctx context.Context) ([]JobStatus, error) {
 	best := map[protocol.CID]protocol.JobState{}
-	for _, a := range n.askAll(ctx, n.mesh.Alive(), &protocol.Request{Jobs: &protocol.JobList{}}) {
+	for _, a := range n.askAll(ctx, n.mesh.Alive(), &protocol.Request{Jobs: &protocol.JobList{}}, everybodyWait, tellsAnything) {
 		for _, s := range a.Jobs[:min(len(a.Jobs), maxJobsListed)] {
 			if old, known := best[s.Job]; !known || further(&s, &old) > 0 {
 				best[s.Job] = s
@@ -145,10 +180,16 @@ func compareTimes(a, b *time.Time) int {
 func (n *Node) Wait(ctx context.Context, job protocol.CID, report func(JobStatus)) (JobStatus, error) {
 	var last JobStatus
 	began := time.Now()
+	seen := began
 	for {
 		st, err := n.JobStatus(ctx, job)
-		if err != nil {
-			return JobStatus{}, err
+		if err != nil && (!last.Job.Defined() || time.Since(seen) > blindFor || ctx.Err() != nil) {
+			return last, err
+		}
+		if err != nil { // whoever knows it is gone or very busy: others wake
+			st = last
+		} else {
+			seen = time.Now()
 		}
 		if st.State.Ended() {
 			if report != nil {

@@ -184,7 +184,7 @@ func (l *loop) add(now time.Time, j *job, o opened) {
 		if !l.n.takes(j.plan.Manifest, r.open.Task) || !j.plan.AddReceipt(r.signed, r.open) {
 			continue
 		}
-		l.n.keepReceipt(j.plan.Job, r)
+		j.unkept = !l.n.keepReceipt(j.plan.Job, r) || j.unkept
 		touched[j.plan.Layout.ShardOf(r.open.Task)] = true
 		if st := j.of(r.open.Task); st != nil {
 			l.perform(now, st.Received(now, r.open))
@@ -197,7 +197,7 @@ func (l *loop) add(now time.Time, j *job, o opened) {
 		if !j.plan.AddFact(f.signed, f.open) {
 			continue
 		}
-		l.n.keepFact(j.plan.Job, f.signed)
+		j.unkept = !l.n.keepFact(j.plan.Job, f.signed) || j.unkept
 		if run := f.open.Run; run != nil {
 			touched[j.plan.Layout.ShardOf(run.Task)] = true
 			if st := j.of(run.Task); st != nil {

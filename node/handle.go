@@ -235,8 +235,10 @@ func (n *Node) within(m *protocol.Manifest, tasks []protocol.Awarded) []protocol
 func (l *loop) pingedBy(now time.Time, from peer.ID, p *protocol.Ping) {
 	l.heardClock(now, from, p.Clock)
 	held := map[protocol.CID]protocol.Claim{}
-	for _, c := range p.Claims {
-		held[c.Job] = c
+	if len(p.Claims) > 0 && l.n.vouched(from, protocol.RoleWork) == nil {
+		for _, c := range p.Claims {
+			held[c.Job] = c
+		}
 	}
 	for _, s := range p.Stewards {
 		if j := l.jobs[s.Job]; j != nil && j.stewards[s.Shard] != nil {
@@ -299,7 +301,7 @@ func (l *loop) received(now time.Time, from peer.ID, d *protocol.Done, o opened)
 	}
 	l.wake(now, j, d.Shard)
 	l.add(now, j, o)
-	if d.Number > 0 {
+	if d.Number > 0 && !j.unkept { // an acknowledgement promises that the disk has it
 		// While the job goes on the loop ticks often enough to gather them.
 		if ack := l.acks.owe(from, d.Job, d.Number, !j.ended); ack != nil {
 			l.send(from, ack)

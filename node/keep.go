@@ -19,8 +19,8 @@ func ledgerKey(job protocol.CID, kind string, body []byte) string {
 // receiptKind is the kind of a result's receipts: they are found by the result.
 func receiptKind(result protocol.CID) string { return "receipt/" + result.String() }
 
-func (n *Node) keepReceipt(job protocol.CID, r openReceipt) {
-	n.keep(ledgerKey(job, receiptKind(r.open.Result), r.signed.Body), protocol.Encode(r.signed))
+func (n *Node) keepReceipt(job protocol.CID, r openReceipt) (kept bool) {
+	return n.keep(ledgerKey(job, receiptKind(r.open.Result), r.signed.Body), protocol.Encode(r.signed))
 }
 
 // errFound ends a listing.
@@ -33,14 +33,16 @@ func (n *Node) hasReceipt(job, result protocol.CID) bool {
 	return errors.Is(n.store.ListMeta(prefix, func(string, []byte) error { return errFound }), errFound)
 }
 
-func (n *Node) keepFact(job protocol.CID, s protocol.Signed) {
-	n.keep(ledgerKey(job, "fact", s.Body), protocol.Encode(s))
+func (n *Node) keepFact(job protocol.CID, s protocol.Signed) (kept bool) {
+	return n.keep(ledgerKey(job, "fact", s.Body), protocol.Encode(s))
 }
 
-func (n *Node) keep(key string, value []byte) {
-	if err := n.store.PutMeta(key, value); err != nil {
+func (n *Node) keep(key string, value []byte) (kept bool) {
+	err := n.store.PutMeta(key, value)
+	if err != nil {
 		n.log.Error("ledger not kept on disk", "key", key, "error", err)
 	}
+	return err == nil
 }
 
 // keptLedger reads what the disk has of a job's ledger. What does not check is

@@ -58,6 +58,7 @@ type job struct {
 	steward   *scheduler.Steward         // of the job shard
 	stewards  map[int]*scheduler.Steward // of the shards that this node looks after
 	ranks     *scheduler.Ranks
+	unkept    bool      // something of its ledger could not be written to the disk
 	announced time.Time // when its stewards were last told what is known here
 	ended     bool      // its end has been acted upon
 	endedAt   time.Time

@@ -234,7 +234,13 @@ func (s *sim) checkEnd() error {
 // that the job may fail.
 func (p *Plan) exhausted() bool {
 	for _, list := range p.Ledger.facts.runs {
-		if len(list) >= protocol.DefaultRetries {
+		hosts := 0
+		for _, f := range list {
+			if f.open.Run.Kind == protocol.FailHost {
+				hosts++
+			}
+		}
+		if hosts >= protocol.DefaultRetries {
 			return true
 		}
 	}

@@ -47,6 +47,23 @@ func factID(s protocol.Signed) protocol.Digest { return sha256.Sum256(s.Body) }
 
 func byID(a, b statement) int { return bytes.Compare(a.id[:], b.id[:]) }
 
+// byWeight orders failed runs by what they may prove: the program's own failures
+// first, then their hosts' troubles, then inputs that could not be read, of
+// which there may be many while nodes are away.
+func byWeight(a, b statement) int {
+	return cmp.Or(cmp.Compare(weight(a.open.Run.Kind), weight(b.open.Run.Kind)), byID(a, b))
+}
+
+func weight(k protocol.FailKind) int {
+	switch {
+	case k.Deterministic():
+		return 0
+	case k == protocol.FailHost:
+		return 1
+	}
+	return 2
+}
+
 // asked orders facts of one kind: the lowest root first, then the earliest.
 func asked(a, b statement) int {
 	return cmp.Or(cmp.Compare(a.open.Root, b.open.Root), a.open.At.Compare(b.open.At), byID(a, b))
@@ -65,7 +82,7 @@ func (f *facts) add(signed protocol.Signed, open *protocol.Fact) bool {
 		return false
 	}
 	before := len(f.runs[k])
-	list, added := enter(f.runs[k], s, maxFailuresPerTask, byID)
+	list, added := enter(f.runs[k], s, maxFailuresPerTask, byWeight)
 	if !added {
 		return false
 	}
@@ -83,16 +100,17 @@ func enter(list []statement, s statement, limit int, order func(a, b statement) 
 	return first(limit, slices.Insert(list, at, s)), true
 }
 
-// dropLast drops the failed run of a shard that is last by digest, and says
+// dropLast drops the failed run of a shard that is last by weight, and says
 // which.
 func (f *facts) dropLast(shard int) protocol.Digest {
 	var last protocol.Key
-	var id protocol.Digest
+	var least *statement
 	for k, list := range f.runs {
-		if s := list[len(list)-1]; f.layout.ShardOf(k) == shard && bytes.Compare(s.id[:], id[:]) >= 0 {
-			last, id = k, s.id
+		if s := &list[len(list)-1]; f.layout.ShardOf(k) == shard && (least == nil || byWeight(*s, *least) > 0) {
+			last, least = k, s
 		}
 	}
+	id := least.id
 	f.runs[last] = f.runs[last][:len(f.runs[last])-1]
 	if len(f.runs[last]) == 0 {
 		delete(f.runs, last)

@@ -36,9 +36,11 @@ func (s *Steward) capable(stage int) []Node {
 // to ask, or enough offers are open.
 func (s *Steward) offerReady(now time.Time) []Effect {
 	var out []Effect
-	s.waiting = ""
+	s.waiting = s.whatLacks()
+	nobody := map[protocol.Key]bool{} // can be asked about these now
+	skip := func(k protocol.Key) bool { return nobody[k] || s.back[k].until.After(now) || s.taken(k) }
 	for len(s.offers) < maxOffers {
-		keys := s.plan.Ready(s.shard, protocol.MaxOfferBatch, s.taken)
+		keys := s.plan.Ready(s.shard, protocol.MaxOfferBatch, skip)
 		if len(keys) == 0 {
 			break
 		}
@@ -52,6 +54,10 @@ func (s *Steward) offerReady(now time.Time) []Effect {
 			keys = alone(keys, special)
 		}
 		ask := s.candidates(now, keys[0], capable)
+		if len(ask) == 0 && slices.Contains(special, keys[0]) {
+			nobody[keys[0]] = true // others may be asked about the rest
+			continue
+		}
 		if len(ask) == 0 {
 			break // all are busy or resting; a receipt or the next tick will tell
 		}

@@ -33,6 +33,7 @@ type scenario struct {
 	loseParts                int  // of the root, when it is known and not copied yet
 	leaves                   int  // of a column
 	loseThefts               float64
+	away                     time.Duration // for which nobody can read the job's inputs
 	stuck                    int  // tasks that never end where they begin first
 	whole                    bool // the job is submitted, kept and forgotten: see life
 	blind                    bool // views show nodes that hang as alive
@@ -81,6 +82,10 @@ var classes = []struct {
 		if rng.IntN(2) == 0 {
 			c.faults = []func(*sim){crashes}
 		}
+	}},
+	{"inputs away", func(c *scenario, rng *rand.Rand) {
+		c.away = time.Duration(rng.Int64N(int64(20 * time.Second)))
+		c.faults = []func(*sim){func(s *sim) { s.healed(s.away) }}
 	}},
 	{"stuck tasks", func(c *scenario, rng *rand.Rand) { c.stuck = 1 + rng.IntN(3) }},
 	{"failing task", func(c *scenario, rng *rand.Rand) {

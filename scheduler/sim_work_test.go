@@ -135,6 +135,9 @@ func (n *simNode) failure(e Start) *protocol.Failure {
 	if s.life != nil && e.Task.Stage == 0 {
 		return n.unreadable()
 	}
+	if e.Task.Stage == 0 && s.now.Before(s.start.Add(s.away)) {
+		return &protocol.Failure{Kind: protocol.FailInput, Lost: s.m.Splits}
+	}
 	for _, in := range e.Inputs {
 		if e.Task.Stage > 0 && len(n.holders(in.CID)) == 0 {
 			return &protocol.Failure{Kind: protocol.FailInput, Lost: in.CID}

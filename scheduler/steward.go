@@ -127,8 +127,9 @@ type Steward struct {
 	clock    *Clock      // for what is absolute; nil means that of now
 	pace     pace
 
-	second     map[protocol.Key]claim // of tasks that run on two nodes, the later one
-	speculated time.Time              // when stragglers were last looked for
+	back       map[protocol.Key]heldBack // tasks that could not read an input
+	second     map[protocol.Key]claim    // of tasks that run on two nodes, the later one
+	speculated time.Time                 // when stragglers were last looked for
 	story      story
 
 	copied   bool             // what the root joins of the shard is held by enough nodes
@@ -154,7 +155,7 @@ func NewSteward(plan *Plan, shard int, self peer.ID, rng *rand.Rand) *Steward {
 		heard: map[peer.ID]time.Time{}, boots: map[peer.ID]uint64{},
 		claims: map[protocol.Key]claim{}, offers: map[uint64]*offer{},
 		resting: map[peer.ID]time.Time{}, checked: map[protocol.Key]int{},
-		took: make([]durations, len(plan.Manifest.Stages)), pace: pace{}, second: map[protocol.Key]claim{},
+		took: make([]durations, len(plan.Manifest.Stages)), pace: pace{}, second: map[protocol.Key]claim{}, back: map[protocol.Key]heldBack{},
 	}
 }
 
@@ -173,12 +174,14 @@ func (s *Steward) Waiting() string { return s.waiting }
 
 // SetNodes tells which nodes live. Those that no longer do lose their claims.
 func (s *Steward) SetNodes(now time.Time, nodes []Node) []Effect {
+	known := s.nodes
 	s.nodes = slices.Clone(nodes)
 	slices.SortFunc(s.nodes, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
 	var ids []peer.ID
-	alive := make(map[peer.ID]bool, len(s.nodes))
+	joined, alive := false, make(map[peer.ID]bool, len(s.nodes))
 	for _, n := range s.nodes {
 		alive[n.ID] = true
+		joined = joined || !slices.ContainsFunc(known, func(k Node) bool { return k.ID == n.ID })
 		if !n.NoStore {
 			ids = append(ids, n.ID)
 		}
@@ -186,6 +189,9 @@ func (s *Steward) SetNodes(now time.Time, nodes []Node) []Effect {
 	s.members = ids
 	if ranks := Stewards(string(s.plan.Job), s.shard, s.plan.Manifest.Copies, ids); !slices.Equal(ranks, s.stewards) {
 		s.stewards, s.ranked = ranks, now
+	}
+	if joined {
+		clear(s.back) // it may have what was not to be had
 	}
 	return s.free(now, func(_ protocol.Key, c claim) bool { return !alive[c.by] }, "its node is gone")
 }
@@ -328,6 +334,9 @@ func (s *Steward) Received(now time.Time, r *protocol.Receipt) []Effect {
 
 // FailedRun notes a failed run that has just entered the ledger.
 func (s *Steward) FailedRun(now time.Time, by peer.ID, run *protocol.Failure) {
+	if run.Kind == protocol.FailInput {
+		s.holdBack(now, run)
+	}
 	s.story.note(now, protocol.Event{Kind: protocol.EventFailed, Tasks: []protocol.Key{run.Task}, Peer: by, Text: run.Text[:min(len(run.Text), protocol.MaxName)]})
 	for _, claims := range []map[protocol.Key]claim{s.claims, s.second} {
 		if claims[run.Task].by == by {
@@ -429,11 +438,11 @@ func (s *Steward) judge(now time.Time) []Effect {
 func (s *Steward) verdict(k protocol.Key) string {
 	failures := s.plan.Ledger.Failures(k)
 	seen := map[string]map[peer.ID]bool{}
-	host := 0
+	host, last := 0, (*protocol.Fact)(nil)
 	for _, f := range failures {
 		if !f.Run.Kind.Deterministic() {
 			if f.Run.Kind == protocol.FailHost {
-				host++
+				host, last = host+1, f
 			}
 			continue
 		}
@@ -446,8 +455,8 @@ func (s *Steward) verdict(k protocol.Key) string {
 			return s.report(k, f)
 		}
 	}
-	if retries := s.plan.Manifest.Policy.WithDefaults().Retries; host >= retries || len(failures) >= min(4*retries, maxFailuresPerTask) {
-		return s.report(k, failures[len(failures)-1])
+	if host >= s.plan.Manifest.Policy.WithDefaults().Retries {
+		return s.report(k, last)
 	}
 	return ""
 }
