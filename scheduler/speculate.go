@@ -40,13 +40,14 @@ func (s *Steward) speculate(now time.Time) []Effect {
 	if len(s.plan.Ready(s.shard, 1, s.taken)) > 0 {
 		return nil
 	}
+	s.giveUpOn(now)
 	var out []Effect
 	for _, k := range s.stragglers(now) {
 		if len(s.offers) >= maxOffers {
 			break
 		}
 		c := s.claims[k]
-		ask := s.candidates(now, k, slices.DeleteFunc(s.capable(k.Stage), func(n Node) bool { return n.ID == c.by }))
+		ask := s.candidates(now, k, slices.DeleteFunc(s.capable(k.Stage), func(n Node) bool { return n.ID == c.by || slices.Contains(c.from, n.ID) }))
 		if len(ask) == 0 {
 			continue
 		}
@@ -57,6 +58,19 @@ func (s *Steward) speculate(now time.Time) []Effect {
 		out = append(out, s.open(now, []protocol.Key{k}, ask, c.by)...)
 	}
 	return out
+}
+
+// giveUpOn stops waiting for the first of two nodes that both run a task for far
+// too long: both may be stuck, and a third is to be asked.
+func (s *Steward) giveUpOn(now time.Time) {
+	for _, k := range sortedKeys(s.second) {
+		c := s.second[k]
+		if c.running && now.Sub(c.began) >= 2*s.tooLong(k.Stage, true) {
+			c.from = append(first(maxHolders, s.claims[k].from), s.claims[k].by)
+			s.claims[k] = c
+			delete(s.second, k)
+		}
+	}
 }
 
 // stragglers are the running tasks that are too slow and run only once,

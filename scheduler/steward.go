@@ -140,7 +140,7 @@ type Steward struct {
 
 type claim struct {
 	by        peer.ID
-	from      []peer.ID // whose it was before it was stolen
+	from      []peer.ID // whose it was before it was stolen, or given up there
 	until     time.Time
 	awarded   time.Time
 	predicted time.Duration // from the award to the end
@@ -278,8 +278,8 @@ func (s *Steward) Pinged(now time.Time, from peer.ID, boot uint64, held []protoc
 func (s *Steward) claimedBy(now time.Time, from peer.ID, k protocol.Key, running bool) {
 	claims := s.claims
 	if c, known := s.claims[k]; known && c.by != from && c.until.After(now) {
-		if slices.Contains(c.from, from) && !running {
-			return // it has been stolen, and its victim claims it for a moment more
+		if slices.Contains(c.from, from) {
+			return // it was stolen, and its victim claims it for a moment more; or it is stuck there
 		}
 		claims = s.second
 		if c, known := s.second[k]; known && c.by != from && c.until.After(now) {
