@@ -8,9 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/meshnode/meshnode/protocol"
 	"github.com/meshnode/meshnode/scheduler"
@@ -293,33 +295,50 @@ func (n *Node) Logs(ctx context.Context, job protocol.CID, each func(LogEntry) e
 	return nil
 }
 
-// allRuns are the runs of all of a job's tasks, by task.
+// maxShardsAsked is how many shards' stewards are asked at once.
+const maxShardsAsked = 16
+
+// allRuns are the runs of all of a job's tasks, in their order.
 func (n *Node) allRuns(ctx context.Context, st protocol.JobState) []protocol.TaskRun {
-	var out []protocol.TaskRun
-	for shard := range min(max(st.Shards, 1), protocol.MaxShards+1) {
-		out = append(out, n.runs(ctx, st.Job, shard)...)
+	shards := make([][]protocol.TaskRun, min(max(st.Shards, 1), protocol.MaxShards+1))
+	var asked errgroup.Group
+	asked.SetLimit(maxShardsAsked)
+	for shard := range shards {
+		asked.Go(func() error {
+			shards[shard] = n.runs(ctx, st, shard)
+			return nil
+		})
 	}
+	_ = asked.Wait() // none fails
+	out := slices.Concat(shards...)
 	slices.SortStableFunc(out, func(a, b protocol.TaskRun) int { return a.Task.Compare(b.Task) })
 	return out
 }
 
-// runs asks the steward that knows most for all runs of a shard's tasks.
-func (n *Node) runs(ctx context.Context, job protocol.CID, shard int) []protocol.TaskRun {
-	var best []protocol.TaskRun
-	alive := n.mesh.Alive()
-	for _, ask := range [][]peer.ID{scheduler.Stewards(string(job), shard, protocol.DefaultCopies, n.storing()), alive} {
-		for _, id := range ask {
-			if list := n.runsAt(ctx, id, protocol.JobRef{Job: job, Shard: shard}); len(list) > len(best) {
-				best = list
-			}
-		}
-		if len(best) > 0 {
-			break
-		}
+// runs asks a shard's stewards for all runs of its tasks and takes the account
+// of the one that knows most; everybody, when none of them has any that there
+// must be.
+func (n *Node) runs(ctx context.Context, st protocol.JobState, shard int) []protocol.TaskRun {
+	ask := scheduler.Stewards(string(st.Job), shard, protocol.DefaultCopies, n.storing())
+	best := n.mostRuns(ctx, ask, protocol.JobRef{Job: st.Job, Shard: shard})
+	if len(best) == 0 && (shard == 0 || st.State.Ended()) {
+		best = n.mostRuns(ctx, n.mesh.Alive(), protocol.JobRef{Job: st.Job, Shard: shard})
 	}
 	return best
 }
 
+// mostRuns asks several nodes at once and returns the longest account.
+func (n *Node) mostRuns(ctx context.Context, ask []peer.ID, ref protocol.JobRef) []protocol.TaskRun {
+	lists := make([][]protocol.TaskRun, len(ask))
+	var wg sync.WaitGroup
+	for i, id := range ask {
+		wg.Go(func() { lists[i] = n.runsAt(ctx, id, ref) })
+	}
+	wg.Wait()
+	return slices.MaxFunc(append(lists, nil), func(a, b []protocol.TaskRun) int { return cmp.Compare(len(a), len(b)) })
+}
+
+// runsAt is one node's account, page by page.
 func (n *Node) runsAt(ctx context.Context, id peer.ID, ref protocol.JobRef) []protocol.TaskRun {
 	var out []protocol.TaskRun
 	for len(out) < protocol.MaxTasks {

@@ -91,7 +91,7 @@ func (n *Node) Explain(ctx context.Context, job protocol.CID, task *protocol.Key
 		runs = n.allRuns(ctx, s)
 	} else { // of its shard, whose stewards remember it
 		shard := scheduler.NewLayout(m).ShardOf(*task)
-		runs = n.runs(ctx, job, shard)
+		runs = n.runs(ctx, s, shard)
 		if shard > 0 {
 			s.Stewards = scheduler.Stewards(string(job), shard, m.Copies, n.storing())
 		}
@@ -115,7 +115,11 @@ func (n *Node) addStories(ctx context.Context, out *Explanation, s protocol.JobS
 		answers = append(answers, n.stories(ctx, slices.DeleteFunc(n.mesh.Alive(), func(id peer.ID) bool { return slices.Contains(s.Stewards, id) }), q)...)
 		now, known = pickNow(answers)
 	}
-	if !known {
+	switch {
+	case known:
+	case task != nil && s.Shards > 1 && !s.State.Ended():
+		now = NowState{State: "waiting", Text: "its part of the job is not looked after yet: of a large job's parts, earlier ones come first"}
+	default:
 		now = NowState{State: string(s.State), Text: s.Waiting}
 	}
 	out.Now, out.Told, out.Silent = now, []peer.ID{}, []peer.ID{}
