@@ -19,6 +19,7 @@ func (a *Answer) bounded() bool {
 func (s *JobState) bounded() bool {
 	return s.State.known() && len(s.Name) <= MaxName && len(s.Error) <= MaxText && len(s.Waiting) <= MaxText && s.Policy.check() == nil &&
 		noneNegative(s.Total, s.Done, s.Running, s.Queued, s.Executions, s.Parts) && s.Bytes >= 0 && s.BytesDone >= 0 &&
+		timeBounded(s.Started) && timeBounded(s.Finished) && timeBounded(s.RunUntil) &&
 		s.Copies >= 0 && s.Copies <= MaxCopies && shardBounded(s.Shards) &&
 		len(s.Stewards) <= MaxSources && allNamed(s.Stewards) && len(s.Distrusted) <= MaxSources && allNamed(s.Distrusted) && countsBounded(s.Workers)
 }
@@ -33,7 +34,7 @@ func (r *TaskRun) bounded() bool {
 }
 
 func (e *Event) bounded() bool {
-	return len(e.Kind) <= MaxName && keysBounded(e.Tasks) && len(e.Peers) <= MaxSources && allNamed(e.Peers) && e.Took >= 0 &&
+	return len(e.Kind) <= MaxName && timeBounded(e.At) && keysBounded(e.Tasks) && len(e.Peers) <= MaxSources && allNamed(e.Peers) && e.Took >= 0 &&
 		noneNegative(e.Room, e.Times) && len(e.Text) <= MaxText
 }
 

@@ -3,6 +3,7 @@ package protocol
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 )
@@ -80,7 +81,7 @@ func (r *ShardRef) bounded() bool { return r.Job.Defined() && shardBounded(r.Sha
 func shardBounded(shard int) bool { return shard >= 0 && shard <= MaxShards }
 
 func (p *Progress) bounded() bool {
-	return p.Job.Defined() && shardBounded(p.Shard) && p.Done >= 0 && p.Running >= 0 && p.Queued >= 0 && p.Executions >= 0 && len(p.Waiting) <= MaxName*4
+	return p.Job.Defined() && shardBounded(p.Shard) && p.Done >= 0 && p.Running >= 0 && p.Queued >= 0 && p.Executions >= 0 && p.Executions <= MaxExecutions && len(p.Waiting) <= MaxName*4
 }
 
 func (m *Done) bounded() bool {
@@ -115,6 +116,10 @@ func keysBounded(keys []Key) bool {
 func allSized(list []Sized) bool {
 	return !slices.ContainsFunc(list, func(s Sized) bool { return !s.CID.Defined() || s.Size < 0 })
 }
+
+// timeBounded takes the times that can be shown: JSON ends with the year 9999,
+// and a time is shown in whatever zone.
+func timeBounded(t time.Time) bool { return t.Year() >= 0 && t.Year() < 9999 }
 
 // allNamed takes no absent peer: it would decode, and yet not survive the way
 // to another.

@@ -114,7 +114,7 @@ func (f *Fact) check() error {
 	default:
 		return fmt.Errorf("%w: a fact of an unknown kind", ErrReceipt)
 	}
-	if !f.Job.Defined() || len(f.Text) > MaxText || f.Copies < 0 || (f.Kind == FailedRun) != (f.Run != nil) || (f.Kind == Final) != f.Root.Defined() {
+	if !f.Job.Defined() || len(f.Text) > MaxText || f.Copies < 0 || f.Copies > MaxCopies || !timeBounded(f.At) || (f.Kind == FailedRun) != (f.Run != nil) || (f.Kind == Final) != f.Root.Defined() {
 		return fmt.Errorf("%w: a malformed %q", ErrReceipt, f.Kind)
 	}
 	if f.Run != nil && (len(f.Run.Tail) > MaxTail || len(f.Run.Text) > MaxText || !f.Run.Kind.known() || !f.Run.Task.valid()) {

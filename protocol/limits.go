@@ -42,6 +42,12 @@ const (
 	MaxFanIn = 512
 	// MaxInputs bounds the inputs that a job or an award may name.
 	MaxInputs = 4096
+	// MaxBytes bounds what a job may say that its inputs have: an exbibyte, with
+	// which one can still reckon.
+	MaxBytes = 1 << 60
+	// MaxExecutions bounds the runs that a shard may report: far more than are
+	// kept of its tasks.
+	MaxExecutions = 1 << 30
 	// MaxFiles bounds the files that travel with a program.
 	MaxFiles = 256
 	// MaxClaims bounds the tasks that one ping may claim.

@@ -206,7 +206,9 @@ func (m *Manifest) check() error {
 		return bad("limits %+v", m.Limits)
 	case m.KeepUntil.Before(m.RunUntil) || m.RunUntil.Before(m.Created):
 		return bad("its times are out of order")
-	case !m.Splits.Defined() || m.Bytes < 0:
+	case !timeBounded(m.Created) || !timeBounded(m.KeepUntil):
+		return bad("its times are out of bounds")
+	case !m.Splits.Defined() || m.Bytes < 0 || m.Bytes > MaxBytes:
 		return bad("no split table")
 	case slices.Contains(m.Inputs, ""):
 		return bad("an input without a CID")
@@ -243,6 +245,9 @@ func (s *Stage) check(i int, stages []Stage) error {
 			}
 		case ReduceStage:
 			want, shuffled = before.Partitions, true
+			if before.Tasks > MaxInputs { // no award could name them
+				return fmt.Errorf("it reads %d shuffle files, at most %d; merge them first", before.Tasks, MaxInputs)
+			}
 		case ConcatStage:
 			want = ceilDiv(before.Tasks, ConcatWidth)
 		default:

@@ -164,7 +164,8 @@ func TestManifestSize(t *testing.T) {
 	key, _ := testKey(t, 1)
 	m := testManifest()
 	m.Inputs = slices.Repeat(m.Inputs, MaxInputs)
-	m.Stages[0].Tasks, m.Stages[1].Tasks = MaxTasks, MaxTasks/MergeArity
+	m.Stages = slices.Insert(m.Stages, 2, m.Stages[1])
+	m.Stages[0].Tasks, m.Stages[1].Tasks, m.Stages[2].Tasks = MaxTasks, MaxTasks/MergeArity, MaxTasks/MergeArity/MergeArity
 	if _, err := SignManifest(m, key); err != nil {
 		t.Error(err)
 	}

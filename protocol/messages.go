@@ -167,7 +167,7 @@ type Steal struct {
 }
 
 // Loot hands tasks of one job to a thief; without any there is nothing to
-// steal. A thief is sent one for each job, of which the last has Last.
+// steal. A thief is sent one for each stage of a job, of which the last has Last.
 type Loot struct {
 	Number uint64    `cbor:"1,keyasint"`
 	Job    CID       `cbor:"2,keyasint"` // the zero CID when there are no tasks

@@ -1,8 +1,11 @@
 package scheduler
 
 import (
+	"math"
 	"slices"
 	"time"
+
+	"github.com/meshnode/meshnode/protocol"
 )
 
 // average is the mean of durations.
@@ -11,8 +14,11 @@ type average struct {
 	n   int
 }
 
+// add counts one more. It may be a peer's word: a sum that turned negative would
+// make estimates that nobody accepts, so it stops at the most there is.
 func (a *average) add(d time.Duration) {
-	a.sum += d
+	d = min(max(d, 0), protocol.MaxEstimate)
+	a.sum += min(d, math.MaxInt64-a.sum)
 	a.n++
 }
 
@@ -35,6 +41,7 @@ type durations struct {
 }
 
 func (d *durations) add(took time.Duration) {
+	took = min(max(took, 0), protocol.MaxEstimate) // its multiples must not overflow
 	if len(d.recent) < maxDurations {
 		d.recent = append(d.recent, took)
 	} else {

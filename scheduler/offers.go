@@ -241,14 +241,18 @@ func awardedKeys(tasks []protocol.Awarded) []protocol.Key {
 }
 
 // wants reports whether task k is still to be given away: to somebody, or
-// beside the node that runs it too slowly.
+// beside the node that runs it too slowly. What it reads may have become
+// contested meanwhile, and an award that cannot name it is not even decoded.
 func (s *Steward) wants(k protocol.Key, beside peer.ID) bool {
+	if !s.plan.needed(k) || !s.plan.ready(k) {
+		return false
+	}
 	c, held := s.claims[k]
 	if beside == "" {
-		return !held && s.plan.needed(k)
+		return !held
 	}
 	_, twice := s.second[k]
-	return held && c.by == beside && !twice && s.plan.needed(k)
+	return held && c.by == beside && !twice
 }
 
 // turn is what decides when a task of a stage has its turn on a node.

@@ -17,6 +17,9 @@ const (
 	shortWeight = 10
 	// leastCost is what a task of unknown length is taken to cost.
 	leastCost = time.Millisecond
+	// lineEnd is where virtual time stops, so that no handicap on top of it
+	// overflows: a peer may say of each task that it takes a month.
+	lineEnd = time.Duration(1 << 62)
 )
 
 // line is the order in which tasks that wait on one node are served: the one
@@ -45,9 +48,16 @@ func (l *line) place(t *protocol.Turn) (begin, due time.Duration) {
 // join counts a task of that turn into its submitter's share.
 func (l *line) join(t *protocol.Turn) (begin, due time.Duration) {
 	begin, due = l.place(t)
-	cost := max(t.Estimate, leastCost) * time.Duration(max(1, t.Cores)) / time.Duration(l.slots)
-	l.next[t.Submitter] = begin + cost
+	cost := max(t.Estimate, leastCost) / time.Duration(l.slots) * time.Duration(min(max(1, t.Cores), l.slots))
+	l.next[t.Submitter] = min(begin+cost, lineEnd)
 	return begin, due
+}
+
+// rest notes that nothing runs or waits: all submitters begin alike again, and
+// virtual time from its start.
+func (l *line) rest() {
+	l.now = 0
+	clear(l.next)
 }
 
 // serve notes that a task begins; what is behind it is forgotten.

@@ -88,7 +88,7 @@ func (s *Steward) stragglers(now time.Time) []protocol.Key {
 	for _, k := range sortedKeys(s.claims) {
 		c := s.claims[k]
 		_, second := s.second[k]
-		if !c.running || second || s.plan.isDone(k) {
+		if !c.running || second || s.plan.isDone(k) || !s.plan.ready(k) {
 			continue
 		}
 		end := left[k.Stage] < fewLeft && len(idle) > 0

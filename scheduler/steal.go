@@ -161,27 +161,32 @@ func (w *Worker) hand(now time.Time, thief peer.ID, number uint64, slots int, ha
 		return nil
 	}
 	fit = fit[len(fit)/2:]
-	loot := map[protocol.CID]*protocol.Loot{}
-	var jobs []protocol.CID
+	type kind struct { // tasks of one stage have one turn
+		job   protocol.CID
+		stage int
+	}
+	loot := map[kind]*protocol.Loot{}
+	var kinds []kind
 	inputs := 0
 	for _, i := range slices.Backward(fit) {
 		x := w.queue[i]
 		if inputs += len(x.inputs); inputs > protocol.MaxInputs {
 			break
 		}
-		if loot[x.job] == nil {
-			loot[x.job] = &protocol.Loot{Number: number, Job: x.job, Turn: x.turn}
-			jobs = append(jobs, x.job)
+		of := kind{x.job, x.task.Stage}
+		if loot[of] == nil {
+			loot[of] = &protocol.Loot{Number: number, Job: x.job, Turn: x.turn}
+			kinds = append(kinds, of)
 		}
-		loot[x.job].Tasks = append(loot[x.job].Tasks, protocol.Awarded{Task: x.task, Inputs: x.inputs})
+		loot[of].Tasks = append(loot[of].Tasks, protocol.Awarded{Task: x.task, Inputs: x.inputs})
 		x.until = now.Add(handedFor)
 		w.handed = append(w.handed, x)
 		w.queue = slices.Delete(w.queue, i, i+1)
 	}
 	var out []Effect
-	for i, job := range jobs {
-		loot[job].Last = i == len(jobs)-1
-		out = append(out, Send{To: thief, Message: loot[job]})
+	for i, of := range kinds {
+		loot[of].Last = i == len(kinds)-1
+		out = append(out, Send{To: thief, Message: loot[of]})
 	}
 	return out
 }

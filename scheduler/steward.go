@@ -186,9 +186,11 @@ func (s *Steward) SetNodes(now time.Time, nodes []Node) []Effect {
 			ids = append(ids, n.ID)
 		}
 	}
-	s.members = ids
-	if ranks := Stewards(string(s.plan.Job), s.shard, s.plan.Manifest.Copies, ids); !slices.Equal(ranks, s.stewards) {
-		s.stewards, s.ranked = ranks, now
+	if !slices.Equal(ids, s.members) { // ranking hashes all of them, and this is said every second
+		s.members = ids
+		if ranks := Stewards(string(s.plan.Job), s.shard, s.plan.Manifest.Copies, ids); !slices.Equal(ranks, s.stewards) {
+			s.stewards, s.ranked = ranks, now
+		}
 	}
 	if joined {
 		clear(s.back) // it may have what was not to be had
@@ -215,11 +217,14 @@ func (s *Steward) Involved() []peer.ID {
 func (s *Steward) free(now time.Time, match func(protocol.Key, claim) bool, why string) []Effect {
 	var out []Effect
 	for _, claims := range []map[protocol.Key]claim{s.second, s.claims} {
-		for _, k := range sortedKeys(claims) {
-			c := claims[k]
-			if !match(k, c) {
-				continue
+		gone := map[protocol.Key]claim{} // few: this is done for every ping
+		for k, c := range claims {
+			if match(k, c) {
+				gone[k] = c
 			}
+		}
+		for _, k := range sortedKeys(gone) {
+			c := gone[k]
 			delete(claims, k)
 			if s.plan.isDone(k) {
 				continue

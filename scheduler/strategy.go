@@ -158,13 +158,14 @@ func (s *Steward) hands(o *offer) []*hand {
 		if b == nil || b.Tasks == 0 {
 			continue
 		}
-		missing := b.Missing
+		missing := float64(b.Missing)
 		if k := o.keys[0]; k.Stage == 0 && len(s.sources) > 0 && !slices.Contains(s.sources, who) {
-			missing += s.plan.Manifest.Bytes / int64(s.plan.Manifest.Stages[0].Tasks)
+			missing += float64(s.plan.Manifest.Bytes) / float64(s.plan.Manifest.Stages[0].Tasks)
 		}
-		h := &hand{who: who, bid: b, start: b.Start + time.Duration(float64(missing)/missingRate), room: b.Tasks}
+		fetch := time.Duration(min(missing/missingRate, float64(protocol.MaxEstimate)))
+		h := &hand{who: who, bid: b, start: b.Start + fetch, room: b.Tasks}
 		if s.plan.Manifest.Policy.Strategy == protocol.ByLocality {
-			h.score = float64(missing) * float64(time.Hour) // bytes first, then time
+			h.score = missing * float64(time.Hour) // bytes first, then time
 		}
 		out = append(out, h)
 	}

@@ -72,7 +72,7 @@ func (w *Worker) Offered(now time.Time, from peer.ID, o *protocol.Offer, missing
 		cores := min(max(1, o.Turn.Cores), w.slots)
 		ahead, start := w.ahead(now, &o.Turn)
 		bid.Tasks = max(0, min((capacity(w.slots, o.Estimate)-ahead)/cores, o.Tasks))
-		bid.Start = min(start, protocol.MaxEstimate)
+		bid.Start = start
 	}
 	if bid.Tasks > 0 {
 		w.reserved[reservation{from, o.Reservation}] = room{bid.Tasks * max(1, o.Turn.Cores), now.Add(bidTTL)}
@@ -97,25 +97,25 @@ func capacity(slots int, estimate time.Duration) int {
 func (w *Worker) ahead(now time.Time, t *protocol.Turn) (cores int, start time.Duration) {
 	_, due := w.line.place(t)
 	mean := w.took.mean()
-	var busy time.Duration
+	var busy float64 // many months would overflow a duration
 	for i := range w.running {
 		x := &w.running[i]
 		cores += x.cores(w.slots)
-		busy += max(0, cmp.Or(x.turn.Estimate, mean)-now.Sub(x.started)) * time.Duration(x.cores(w.slots))
+		busy += float64(max(0, cmp.Or(x.turn.Estimate, mean)-now.Sub(x.started))) * float64(x.cores(w.slots))
 	}
 	for i := range w.queue {
 		if x := &w.queue[i]; x.due <= due {
 			cores += x.cores(w.slots)
-			busy += cmp.Or(x.turn.Estimate, mean) * time.Duration(x.cores(w.slots))
+			busy += float64(cmp.Or(x.turn.Estimate, mean)) * float64(x.cores(w.slots))
 		}
 	}
 	held := w.held()
 	cores += held
-	busy += mean * time.Duration(held)
+	busy += float64(mean) * float64(held)
 	if cores < w.slots {
 		return cores, 0
 	}
-	return cores, busy / time.Duration(w.slots)
+	return cores, time.Duration(min(busy/float64(w.slots), float64(protocol.MaxEstimate)))
 }
 
 // free is what nothing that runs here uses.
@@ -215,6 +215,9 @@ func (w *Worker) Ended(now time.Time, job protocol.CID, k protocol.Key, took tim
 		w.running = slices.Delete(w.running, at, at+1)
 	}
 	w.took.add(took)
+	if len(w.queue) == 0 && len(w.running) == 0 {
+		w.line.rest()
+	}
 	return w.fill(now)
 }
 
