@@ -378,11 +378,11 @@ func (n *Node) learn(ctx context.Context, id protocol.CID, doc []byte) error {
 			j := l.learn(now, id, m)
 			l.add(now, j, kept)
 		}
+		n.known.Store(id, m) // here, or it might have been forgotten before it is known
 	})
 	if !ok {
 		return fmt.Errorf("learning job %s: %w", id, context.Canceled)
 	}
-	n.known.Store(id, m)
 	return nil
 }
 

@@ -207,12 +207,43 @@ func (l *loop) stateOf(now time.Time, j *job) protocol.JobState {
 func (n *Node) localJobs(ctx context.Context) []protocol.JobState {
 	var out []protocol.JobState
 	n.loop.do(ctx, func(now time.Time) {
-		for _, id := range n.loop.jobIDs() {
-			out = append(out, n.loop.stateOf(now, n.loop.jobs[id]))
+		size := 0
+		for _, j := range n.loop.newestJobs() {
+			st := n.loop.stateOf(now, j)
+			if size += len(protocol.Encode(st)); size > maxJobsBytes {
+				break
+			}
+			out = append(out, st)
 		}
 	})
-	slices.SortStableFunc(out, func(a, b protocol.JobState) int { return b.Started.Compare(a.Started) })
-	return out[:min(len(out), maxJobsListed)]
+	return out
+}
+
+// maxJobsBytes bounds the part of a list of jobs that one answer holds: of each
+// a long error may be told.
+const maxJobsBytes = protocol.MaxMessage / 2
+
+// newestJobs are the jobs to be listed, the last committed first. Only of these
+// the state is worked out, which takes a walk over all tasks of each.
+func (l *loop) newestJobs() []*job {
+	type began struct {
+		j  *job
+		at time.Time
+	}
+	all := make([]began, 0, len(l.jobs))
+	for _, id := range l.jobIDs() {
+		b := began{j: l.jobs[id]}
+		if f := b.j.plan.Ledger.Fact(protocol.Committed); f != nil {
+			b.at = f.At
+		}
+		all = append(all, b)
+	}
+	slices.SortStableFunc(all, func(a, b began) int { return b.at.Compare(a.at) })
+	var out []*job
+	for _, b := range all[:min(len(all), maxJobsListed)] {
+		out = append(out, b.j)
+	}
+	return out
 }
 
 // maxRunsBytes bounds the part of a list of runs that one answer holds.

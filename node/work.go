@@ -166,16 +166,16 @@ func (n *Node) deliverBatch(batch []ended) {
 // told hands receipts to the loop, which tells the stewards.
 func (n *Node) told(job protocol.CID, list []openReceipt) {
 	n.loop.post(n.ctx, func(now time.Time) {
-		j := n.loop.jobs[job]
-		if j == nil {
-			return
+		j, o := n.loop.jobs[job], opened{receipts: list}
+		if j != nil {
+			n.loop.add(now, j, o)
 		}
-		o := opened{receipts: list}
-		n.loop.add(now, j, o)
-		for _, r := range list {
+		for _, r := range list { // of a job that was forgotten too
 			n.loop.worker.Told(job, r.open.Task)
 		}
-		n.loop.tell(now, j, o)
+		if j != nil {
+			n.loop.tell(now, j, o)
+		}
 	})
 }
 
