@@ -245,11 +245,8 @@ func (l *loop) pingedBy(now time.Time, from peer.ID, p *protocol.Ping) {
 			j.stewards[s.Shard].Fellow(now, from)
 		}
 	}
-	for _, id := range l.jobIDs() {
+	for _, id := range l.openIDs() {
 		j := l.jobs[id]
-		if j.ended {
-			continue
-		}
 		parts := j.plan.Layout.Split(held[id])
 		for shard, st := range j.each() {
 			l.perform(now, st.Pinged(now, from, p.Boot, parts[shard].Tasks, parts[shard].Running))

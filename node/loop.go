@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -141,10 +142,10 @@ func (l *loop) drain(now time.Time) {
 // called again.
 func (l *loop) tick(now time.Time) time.Duration {
 	active := false
-	for _, id := range l.jobIDs() {
+	for _, id := range l.openIDs() {
 		j := l.jobs[id]
 		if j.ended {
-			continue
+			continue // since this tick began
 		}
 		active = true
 		l.tickAll(now, j)
@@ -188,10 +189,16 @@ func (l *loop) source(now time.Time, j *job) {
 	})
 }
 
-func (l *loop) jobIDs() []protocol.CID {
-	ids := make([]protocol.CID, 0, len(l.jobs))
-	for id := range l.jobs {
-		ids = append(ids, id)
+func (l *loop) jobIDs() []protocol.CID { return slices.Sorted(maps.Keys(l.jobs)) }
+
+// openIDs are the jobs that have not ended: few of those that are known, and
+// each tick and each ping of a peer walks them.
+func (l *loop) openIDs() []protocol.CID {
+	var ids []protocol.CID
+	for id, j := range l.jobs {
+		if !j.ended {
+			ids = append(ids, id)
+		}
 	}
 	slices.Sort(ids)
 	return ids
@@ -211,7 +218,7 @@ func (l *loop) refresh(now time.Time) {
 	l.refreshed = now
 	l.nodes = l.n.liveNodes()
 	l.n.askAbilities(l.nodes)
-	for _, id := range l.jobIDs() {
+	for _, id := range l.openIDs() {
 		if j := l.jobs[id]; !j.ended {
 			l.reseat(now, j)
 		}

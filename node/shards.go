@@ -176,10 +176,8 @@ func (l *loop) ping() {
 			}
 		}
 	}
-	for _, id := range l.jobIDs() {
-		if j := l.jobs[id]; !j.ended {
-			l.pingFellows(out, id, j)
-		}
+	for _, id := range l.openIDs() {
+		l.pingFellows(out, id, l.jobs[id])
 	}
 	for id, p := range out {
 		l.send(id, p)
