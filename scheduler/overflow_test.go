@@ -59,6 +59,7 @@ func TestMonthsInLine(t *testing.T) {
 	for len(w.running) > 0 {
 		x := w.running[0]
 		w.Ended(now, x.job, x.task, 0)
+		w.Told(x.job, x.task)
 	}
 	if w.line.now != 0 || len(w.line.next) > 0 {
 		t.Errorf("a worker that rests goes on at %s, and remembers %d submitters", w.line.now, len(w.line.next))
@@ -138,5 +139,26 @@ func TestLootKeepsTurns(t *testing.T) {
 	}
 	if last != 1 {
 		t.Errorf("%d messages are the last", last)
+	}
+}
+
+// TestResultsThatAreNotCopied holds that a worker whose results cannot be copied
+// begins nothing more, and goes on as soon as one has been.
+func TestResultsThatAreNotCopied(t *testing.T) {
+	w := NewWorker(1, 1<<40, rand.New(rand.NewPCG(1, 1)))
+	now := time.Unix(1e9, 0)
+	for i := range maxEnding + 2 {
+		w.Awarded(now, "s", &protocol.Award{Job: "j", Tasks: []protocol.Awarded{{Task: protocol.Key{Index: i}}}}, simNeeds)
+	}
+	ran := 0
+	for ; len(w.running) > 0; ran++ {
+		w.Ended(now, "j", w.running[0].task, time.Second)
+	}
+	if ran != maxEnding || len(w.Tick(now, "self", nil, protocol.Needs{})) > 0 {
+		t.Fatalf("%d tasks have run, at most %d may wait to be told of", ran, maxEnding)
+	}
+	w.Told("j", protocol.Key{})
+	if w.Tick(now, "self", nil, protocol.Needs{}); len(w.running) != 1 {
+		t.Error("nothing runs, though a result has been copied")
 	}
 }

@@ -60,20 +60,22 @@ func (w *Worker) idle() bool {
 	return len(w.queue) == 0 && cores < w.slots && w.held() == 0
 }
 
-// Tick steals when this node is idle: nodes are the live ones with their
-// hinted load, has is what this one can run.
+// Tick begins what had to wait for results to be copied, and steals when this
+// node is idle: nodes are the live ones with their hinted load, has is what this
+// one can run.
 func (w *Worker) Tick(now time.Time, self peer.ID, nodes []Node, has protocol.Needs) []Effect {
 	w.expire(now)
 	t := &w.theft
 	if t.open && !now.Before(t.until) {
 		w.failed(now)
 	}
+	out := w.fill(now)
 	if t.open || now.Before(t.rest) || !w.idle() {
-		return nil
+		return out
 	}
 	victim := w.victim(self, nodes)
 	if victim == "" {
-		return nil
+		return out
 	}
 	cores, _ := w.used()
 	*t = theft{number: w.rng.Uint64(), victim: victim, until: now.Add(stealWait), open: true, failures: t.failures, waits: t.waits}
@@ -81,7 +83,7 @@ func (w *Worker) Tick(now time.Time, self peer.ID, nodes []Node, has protocol.Ne
 	if m.Lifeline {
 		w.wait(now, t.number)
 	}
-	return []Effect{Send{To: victim, Message: m}}
+	return append(out, Send{To: victim, Message: m})
 }
 
 // wait remembers that this thief waits at a victim.

@@ -28,6 +28,10 @@ const (
 	maxReservations = 1024
 	// maxQueue bounds the tasks that wait here.
 	maxQueue = 4096
+	// maxEnding bounds the tasks that have run and of which nobody was told yet,
+	// since their results are still being copied: nothing more begins then. All
+	// are claimed, and a ping with too many claims is refused as a whole.
+	maxEnding = 1024
 )
 
 // Worker decides which tasks run on this node, and when; it takes part of
@@ -190,7 +194,7 @@ func (w *Worker) has(job protocol.CID, k protocol.Key) bool {
 func (w *Worker) fill(now time.Time) []Effect {
 	var out []Effect
 	cores, memory := w.used()
-	for len(w.queue) > 0 {
+	for len(w.queue) > 0 && len(w.ending) < maxEnding {
 		next := w.queue[0]
 		c, m := next.cores(w.slots), next.turn.Memory
 		if cores+c > w.slots || memory+m > w.memory && len(w.running) > 0 {
