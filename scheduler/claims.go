@@ -1,0 +1,42 @@
+package scheduler
+
+import (
+	"time"
+
+	"github.com/meshnode/meshnode/protocol"
+)
+
+// free drops the claims that match; who runs a task beside a node that has lost
+// it is then the one that holds it.
+func (s *Steward) free(now time.Time, match func(protocol.Key, claim) bool, why string) []Effect {
+	var out []Effect
+	for _, claims := range []map[protocol.Key]claim{s.second, s.claims} {
+		gone := map[protocol.Key]claim{} // few: this is done for every ping
+		for k, c := range claims {
+			if match(k, c) {
+				gone[k] = c
+			}
+		}
+		for _, k := range sortedKeys(gone) {
+			c := gone[k]
+			delete(claims, k)
+			if s.plan.isDone(k) {
+				continue
+			}
+			s.story.note(now, protocol.Event{Kind: protocol.EventLost, Tasks: []protocol.Key{k}, Peer: c.by, Text: why})
+			out = append(out, Noted{Job: s.plan.Job, What: "claim lost", Task: k, Peer: c.by, Why: why})
+		}
+	}
+	s.promote()
+	return out
+}
+
+// promote has those that ran a task beside another hold it alone.
+func (s *Steward) promote() {
+	for _, k := range sortedKeys(s.second) {
+		if _, held := s.claims[k]; !held {
+			s.claims[k] = s.second[k]
+			delete(s.second, k)
+		}
+	}
+}
