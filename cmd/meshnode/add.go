@@ -22,7 +22,7 @@ The CID is the one that IPFS tools compute with CIDv1, chunks of 1 MiB and raw
 leaves.`,
 		Example: `meshnode add docs
 meshnode add docs --json
-meshnode run --map exec:'grep -c mesh' --in $(meshnode add docs)`,
+meshnode run --map 'exec:tr a-z A-Z' --in $(meshnode add docs)`,
 		Args: exactly(1, "one file or folder to add"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := mustExist(args[0]); err != nil {

@@ -17,7 +17,7 @@ func newInvite(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "invite",
 		Short: "Make a token that lets one more node in",
-		Long: `Make a token that lets one more node in. Its last line of output is the token.
+		Long: `Make a token that lets one more node in. The last line of the output is the token.
 
 Whoever has the token can join the mesh once, until it expires, with the roles
 that it names: submit work, work (run it), store blocks, admin (invite others
@@ -51,7 +51,7 @@ meshnode start --join TOKEN`,
 		},
 	}
 	cmd.Flags().StringSliceVar(&o.Roles, "roles", nil, "what the joiner may do: submit, work, store, admin (all of them)")
-	cmd.Flags().DurationVar(&o.For, "for", 24*time.Hour, "how long the token may be used")
+	cmd.Flags().DurationVar(&o.For, "for", 24*time.Hour, "how long the token may be used, at most 2160h")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }

@@ -21,13 +21,18 @@ func newJobExplain(a *app) *cobra.Command {
 		Long: `Tell in plain words what happened to a job, or to one of its tasks, and what keeps
 it now. TASK is STAGE/INDEX, like 0/17 or map/17.
 
+A task is offered to a few nodes by one of the job's stewards; they say when they would
+begin, and it is awarded to one. A node with nothing to do may steal it while it waits
+there. When its node is gone, it is lost and offered again.
+
 Of a task: where it was offered, who would begin when, who refused and why, who ran
 it, and whether it was stolen, lost, or run a second time because it was slow. Of a
 job: its stages, who did how much, who refuses its tasks and why, and the most telling
-of what went wrong. The last line says how it stands.
+of what happened. The last line says how it stands.
 
 This is what the job's stewards remember. They keep the last few thousand events of a
-job, in memory: one that was restarted has forgotten what came before.`,
+job, in memory: one that was restarted has forgotten what came before. A time is when a
+steward heard of it, which for the start of a task may be a second late.`,
 		Example: "meshnode job explain JOB\nmeshnode job explain JOB 0/17\nmeshnode job explain JOB reduce/3 --json | jq .now",
 		Args:    jobAndTask,
 	}

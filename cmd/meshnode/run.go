@@ -36,8 +36,9 @@ and join what comes out.
 PROG is x.wasm (a WASI module), x.go (one file, compiled here), exec:COMMAND ARGS
 (a native command) or func:NAME (a Go function of an embedding program). It reads
 its split on standard input and prints records on standard output; standard error
-is the task's log, and a non-zero exit status is a failure. Existing Hadoop
-Streaming mappers and reducers run as they are.
+is the task's log, and a non-zero exit status is a failure: a grep that may find
+nothing is exec:grep WORD || [ $? = 1 ]. Existing Hadoop Streaming mappers and reducers
+run as they are.
 
 Without --reduce the result is what the maps print, in the order of the inputs.
 With it, maps print key<TAB>value lines; each reduce reads the lines of its
@@ -57,7 +58,7 @@ meshnode run --map m.wasm --in bafybei... --detach
 # only on nodes with the label gpu, two slots and 8 GiB a task, ahead of other jobs
 meshnode run --map 'exec:python3 fit.py' --file fit.py --in sets --require cpu=2,mem=8G,label=gpu --priority 5
 # near the data, with two variables, given up after an hour
-meshnode run --map 'exec:sed "s/$FROM/mesh/"' --env FROM=grid --env TZ --in logs --strategy locality --expire 1h`,
+meshnode run --map 'exec:sed "s/$FROM/mesh/"' --env FROM=grid --env USER --in logs --strategy locality --expire 1h`,
 		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.parse(cmd); err != nil {
@@ -93,7 +94,7 @@ func (o *runOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.memory, "memory", "limit of one task's memory (1GiB, or --require mem= if that is more)")
 	f.Var(&o.log, "log-limit", "how much is kept of one task's log (1MiB)")
 	f.Var(&o.output, "output-limit", "how much one task may print (4GiB)")
-	f.IntVar(&o.spec.Copies, "copies", 0, "nodes that hold the job and its result (3)")
+	f.IntVar(&o.spec.Copies, "copies", 0, "nodes that hold the job and its result, or all when fewer live (3)")
 	o.policy.flags(cmd)
 	f.StringVar(&o.spec.Name, "name", "", "name of the job, for people")
 	f.BoolVar(&o.detach, "detach", false, "print the job's ID and return once the mesh has the job")

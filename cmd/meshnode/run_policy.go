@@ -30,17 +30,27 @@ type policyOptions struct {
 }
 
 // policyHelp explains them.
-const policyHelp = `Where a task runs: --require names what its node must have, and --strategy how one
-is chosen among those that have it: load (the default; of a few that hold the input
-or have little to do, who will finish first), random, resource (who has most cores
-and memory free) or locality (who lacks fewest bytes of the input). When its turn
-comes there, --policy decides: fcfs (the default; in the order of arrival), sjf (what
-is expected to be short goes first) or priority (the higher --priority goes first;
-what waits long rises, so nothing starves).
+const policyHelp = `Where a task runs: --require names what its node must have. cpu=N is slots, which the
+task has to itself while it runs, mem=SIZE a share of the node's --task-memory, and
+label=NAME a label just as meshnode start --label gave it. --strategy is how one is
+chosen among the nodes that have all of it: load (the default; of a few that hold the
+input or have little to do, who will finish first), random, resource (who has most
+cores and memory free) or locality (who lacks fewest bytes of the input).
+
+When its turn comes there, --policy decides: fcfs (the default; in the order of
+arrival), sjf (what is expected to be short goes first) or priority (each step of
+--priority is a head start of 10 s, so what waits long rises, and nothing starves).
+Jobs of all policies wait in one line, which submitters share evenly. With fcfs and
+sjf --priority has no effect.
+
+A program that fails (a non-zero exit, a trap, a limit of its own) fails the job, once
+a second node, if there is one, has seen the same. --retries is for trouble of the
+nodes, like a full disk; a node that is lost costs no retry.
 
 What two different results of one task mean is the job's --mode: strict (the default
-for wasm) takes them for proof of a fault; provenance (the default for exec and func)
-takes the lowest, and says that the result was ambiguous.
+for wasm) takes them for proof of a fault, and has more nodes run the task until most
+of them agree; provenance (the default for exec and func) takes the lowest, and says that
+the result was ambiguous.
 
 Programs see the --env variables, and MESHNODE_JOB (the job's ID), MESHNODE_STAGE (map,
 reduce, ...) and MESHNODE_TASK (STAGE/INDEX, like 0/17). They travel in the job's
@@ -52,13 +62,13 @@ func (o *policyOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.Var(&o.strategy, "strategy", "how a node is chosen for a task: "+o.strategy.words()+" (load)")
 	f.Var(&o.queue, "policy", "in which order a node serves what waits there: "+o.queue.words()+" (fcfs)")
-	f.IntVar(&o.priority, "priority", 0, fmt.Sprintf("how urgent the job is, from %d to %d; implies --policy priority (0)", -protocol.MaxPriority, protocol.MaxPriority))
+	f.IntVar(&o.priority, "priority", 0, fmt.Sprintf("how urgent the job is, from %d to %d; without --policy it implies priority (0)", -protocol.MaxPriority, protocol.MaxPriority))
 	f.Var(&o.require, "require", "what a task needs of its node: cpu=N,mem=SIZE,label=NAME[=VALUE]; may be repeated")
 	f.Var(&o.mode, "mode", "what two different results of a task mean: strict (a fault) or provenance (the lowest counts)")
 	f.StringArrayVar(&o.env, "env", nil, "variable for the programs: NAME=VALUE, or NAME to take it from here; may be repeated")
-	f.DurationVar(&o.expire, "expire", 0, "how long the job may run before it is given up, like 90m (24h)")
-	f.DurationVar(&o.keep, "keep", 0, "how long its result is kept, at least, after that (168h)")
-	f.IntVar(&o.retries, "retries", 0, fmt.Sprintf("how often trouble of a node may end a run of one task until the job fails, 1 to %d (%d)", protocol.MaxRetries, protocol.DefaultRetries))
+	f.DurationVar(&o.expire, "expire", 0, "the job fails if it has not ended after that time, like 90m or 48h (24h)")
+	f.DurationVar(&o.keep, "keep", 0, "how long its result is kept, at least, after --expire (168h, seven days)")
+	f.IntVar(&o.retries, "retries", 0, fmt.Sprintf("runs of one task that trouble of nodes may end until the job fails, 1 to %d (%d)", protocol.MaxRetries, protocol.DefaultRetries))
 	f.BoolVar(&o.strict, "strict", false, "the same as --mode strict")
 	_ = f.MarkHidden("strict") // it is defined one line above
 }
