@@ -21,6 +21,7 @@ import (
 type ended struct {
 	receipt protocol.Receipt
 	data    bool // of the stage whose results the root joins
+	joins   bool // only links to results of others
 	copies  int  // of the job
 	last    bool // nothing runs here any more, for which its receipt could wait
 }
@@ -46,7 +47,7 @@ func (n *Node) work(ctx context.Context, e scheduler.Start, m *protocol.Manifest
 		Log: n.keepLog(out.Log), Worker: n.id, Took: took, Block: out.Block,
 	}
 	select {
-	case n.finished <- ended{r, e.Task.Stage >= scheduler.DataStage(m), m.Copies, last}:
+	case n.finished <- ended{r, e.Task.Stage >= scheduler.DataStage(m), m.Stages[e.Task.Stage].Kind == protocol.ConcatStage, m.Copies, last}:
 	case <-n.ctx.Done():
 	}
 }
@@ -149,7 +150,9 @@ func (n *Node) deliverBatch(batch []ended) {
 	byJob := map[protocol.CID][]openReceipt{}
 	for i, e := range batch {
 		r := openReceipt{signed[i], &batch[i].receipt}
-		if len(e.receipt.Block) > 0 && !e.receipt.Log.Defined() {
+		// What joins results is made again in a moment, and its copies are made
+		// when its parts are: they would bring the parts, without their receipts.
+		if len(e.receipt.Block) > 0 && !e.receipt.Log.Defined() || e.joins {
 			byJob[e.receipt.Job] = append(byJob[e.receipt.Job], r)
 			continue
 		}

@@ -34,9 +34,9 @@ type scenario struct {
 	leaves                   int  // of a column
 	loseThefts               float64
 	away                     time.Duration // for which nobody can read the job's inputs
-	stuck                    int  // tasks that never end where they begin first
-	whole                    bool // the job is submitted, kept and forgotten: see life
-	blind                    bool // views show nodes that hang as alive
+	stuck                    int           // tasks that never end where they begin first
+	whole                    bool          // the job is submitted, kept and forgotten: see life
+	blind                    bool          // views show nodes that hang as alive
 
 	faults   []func(*sim)
 	mutation mutation

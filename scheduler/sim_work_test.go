@@ -201,6 +201,10 @@ func (n *simNode) finish(e Start, took time.Duration) {
 		told()
 		return
 	}
+	if s.m.Stages[e.Task.Stage].Kind == protocol.ConcatStage { // settled, with its parts and what they are
+		told()
+		return
+	}
 	copies, key := min(protocol.IntermediateCopies, s.m.Copies)-1, fmt.Sprint(s.job, e.Task.Stage, e.Task.Index/protocol.MaxOfferBatch)
 	if e.Task.Stage >= DataStage(s.m) {
 		copies, key = s.m.Copies-1, string(s.job)
