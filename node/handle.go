@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -21,8 +22,8 @@ func (n *Node) receive(ctx context.Context, from peer.ID, m protocol.Message) {
 	}
 	switch m := m.(type) {
 	case *protocol.Offer:
-		missing := n.missing(ctx, m.Inputs)
-		n.loop.postFor(ctx, from, func(now time.Time) { n.loop.offered(now, from, m, missing) })
+		missing, full := n.missing(ctx, m.Inputs), n.full()
+		n.loop.postFor(ctx, from, func(now time.Time) { n.loop.offered(now, from, m, missing, full) })
 		return
 	case *protocol.Award:
 		if len(m.Tasks) > 0 && n.knows(ctx, m.Job, from) != nil {
@@ -163,7 +164,7 @@ func (n *Node) check(d *protocol.Done) (opened, error) {
 func (l *loop) handle(now time.Time, from peer.ID, m protocol.Message) {
 	switch m := m.(type) {
 	case *protocol.Offer:
-		l.offered(now, from, m, 0)
+		l.offered(now, from, m, 0, l.n.full())
 	case *protocol.Bid:
 		if j := l.jobs[m.Job]; l.n.speaksOf(j) && !j.ended {
 			l.perform(now, j.asker(m.Reservation).Bid(now, from, m))
@@ -193,9 +194,17 @@ func (l *loop) handle(now time.Time, from peer.ID, m protocol.Message) {
 	}
 }
 
-func (l *loop) offered(now time.Time, from peer.ID, o *protocol.Offer, missing int64) {
+func (l *loop) offered(now time.Time, from peer.ID, o *protocol.Offer, missing int64, full string) {
 	self := scheduler.Node{Has: l.n.has()}
-	l.perform(now, l.worker.Offered(now, from, o, missing, self.Can(o.Needs)))
+	l.perform(now, l.worker.Offered(now, from, o, missing, cmp.Or(self.Can(o.Needs), full)))
+}
+
+// full says that this node's disk has no room for results, or "".
+func (n *Node) full() string {
+	if err := n.store.Room(); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 func (l *loop) awarded(now time.Time, from peer.ID, a *protocol.Award) {
@@ -426,7 +435,7 @@ func (n *Node) liveNodes() []scheduler.Node {
 		if !slices.Contains(alive, m.ID) {
 			continue
 		}
-		node := scheduler.Node{ID: m.ID, Slots: m.Slots, Load: m.Load.Running + m.Load.Queued, Has: protocol.Needs{Kinds: m.Load.Kinds, Funcs: m.Load.Funcs}}
+		node := scheduler.Node{ID: m.ID, Boot: m.Boot, Slots: m.Slots, Load: m.Load.Running + m.Load.Queued, Has: protocol.Needs{Kinds: m.Load.Kinds, Funcs: m.Load.Funcs}}
 		roles := n.mesh.Roles(m.ID)
 		node.NoWork, node.NoStore = !slices.Contains(roles, protocol.RoleWork), !slices.Contains(roles, protocol.RoleStore)
 		if m.ID == n.id {

@@ -3,6 +3,8 @@ package scheduler
 import (
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/meshnode/meshnode/protocol"
 )
 
@@ -10,6 +12,7 @@ import (
 // it is then the one that holds it.
 func (s *Steward) free(now time.Time, match func(protocol.Key, claim) bool, why string) []Effect {
 	var out []Effect
+	never := map[peer.ID]bool{} // began what it was given
 	for _, claims := range []map[protocol.Key]claim{s.second, s.claims} {
 		gone := map[protocol.Key]claim{} // few: this is done for every ping
 		for k, c := range claims {
@@ -20,6 +23,9 @@ func (s *Steward) free(now time.Time, match func(protocol.Key, claim) bool, why 
 		for _, k := range sortedKeys(gone) {
 			c := gone[k]
 			delete(claims, k)
+			if !c.running && !c.awarded.IsZero() {
+				never[c.by] = true
+			}
 			if s.plan.isDone(k) {
 				continue
 			}
@@ -27,9 +33,23 @@ func (s *Steward) free(now time.Time, match func(protocol.Key, claim) bool, why 
 			out = append(out, Noted{Job: s.plan.Job, What: "claim lost", Task: k, Peer: c.by, Why: why})
 		}
 	}
+	for id := range never {
+		s.dropped[id]++
+		if n := s.dropped[id]; n >= droppedOften {
+			s.resting[id] = now.Add(min(droppedRest<<min(n, 8), droppedMost))
+		}
+	}
 	s.promote()
 	return out
 }
+
+// A node that bids and then never begins what it is given, since its disk is
+// full for one, is asked more and more seldom, until it has given a result.
+const (
+	droppedOften = 2
+	droppedRest  = 500 * time.Millisecond
+	droppedMost  = 30 * time.Second
+)
 
 // promote has those that ran a task beside another hold it alone.
 func (s *Steward) promote() {

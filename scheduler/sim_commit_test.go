@@ -210,7 +210,7 @@ func (n *simNode) sweep() {
 			n.perform(n.worker.Drop(n.s.job))
 		}
 		n.plan, n.stewards, n.ended = nil, nil, false
-		n.disk.receipts, n.disk.facts, n.disk.has = nil, nil, map[string]bool{}
+		n.disk.receipts, n.disk.facts, n.disk.has, n.disk.forgot = nil, nil, map[string]bool{}, true
 	}
 }
 

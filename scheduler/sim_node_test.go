@@ -191,7 +191,7 @@ func (n *simNode) look() {
 	n.nodes = nil
 	for _, id := range n.view {
 		running, queued := s.nodes[id].worker.Load()
-		n.nodes = append(n.nodes, Node{Load: running + queued, ID: id, Slots: 2, Has: simHas})
+		n.nodes = append(n.nodes, Node{Boot: s.nodes[id].starts, Load: running + queued, ID: id, Slots: 2, Has: simHas})
 	}
 	before := map[int][]peer.ID{}
 	for _, shard := range n.plan.Heard() {

@@ -18,6 +18,7 @@ type disk struct {
 	facts    []protocol.Signed
 	has      map[string]bool // receipts and facts, by their bytes
 	blocks   map[protocol.CID]bool
+	forgot   bool // the job, when its time was over
 }
 
 func newDisk() *disk { return &disk{has: map[string]bool{}, blocks: map[protocol.CID]bool{}} }
@@ -237,6 +238,7 @@ func (n *simNode) hold(c protocol.CID, r protocol.SignedReceipt) bool {
 	}
 	n.know()
 	if n.plan == nil {
+		n.disk.forgot = true // what it has fetched is nobody's, since it takes the job's time to be over
 		return false
 	}
 	n.disk.blocks[c] = true

@@ -35,6 +35,7 @@ const (
 // Node is a live member as the steward sees it. Load is a hint.
 type Node struct {
 	ID    peer.ID
+	Boot  uint64 // another one after each start
 	Slots int
 	Load  int // tasks running and queued
 	Has   protocol.Needs
@@ -128,8 +129,10 @@ type Steward struct {
 	pace     pace
 
 	back       map[protocol.Key]heldBack // tasks that could not read an input
-	second     map[protocol.Key]claim    // of tasks that run on two nodes, the later one
-	speculated time.Time                 // when stragglers were last looked for
+	failedAt   map[protocol.Key]time.Time
+	dropped    map[peer.ID]int        // claims that a node lost before it began them, in a row
+	second     map[protocol.Key]claim // of tasks that run on two nodes, the later one
+	speculated time.Time              // when stragglers were last looked for
 	story      story
 
 	copied   bool             // what the root joins of the shard is held by enough nodes
@@ -140,6 +143,7 @@ type Steward struct {
 
 type claim struct {
 	by        peer.ID
+	boot      uint64    // with which it was heard to hold it; 0 before that
 	from      []peer.ID // whose it was before it was stolen, or given up there
 	until     time.Time
 	awarded   time.Time
@@ -155,7 +159,7 @@ func NewSteward(plan *Plan, shard int, self peer.ID, rng *rand.Rand) *Steward {
 		heard: map[peer.ID]time.Time{}, boots: map[peer.ID]uint64{},
 		claims: map[protocol.Key]claim{}, offers: map[uint64]*offer{},
 		resting: map[peer.ID]time.Time{}, checked: map[protocol.Key]int{},
-		took: make([]durations, len(plan.Manifest.Stages)), pace: pace{}, second: map[protocol.Key]claim{}, back: map[protocol.Key]heldBack{},
+		took: make([]durations, len(plan.Manifest.Stages)), pace: pace{}, second: map[protocol.Key]claim{}, back: map[protocol.Key]heldBack{}, failedAt: map[protocol.Key]time.Time{}, dropped: map[peer.ID]int{},
 	}
 }
 
@@ -175,13 +179,18 @@ func (s *Steward) Waiting() string { return s.waiting }
 // SetNodes tells which nodes live. Those that no longer do lose their claims.
 func (s *Steward) SetNodes(now time.Time, nodes []Node) []Effect {
 	known := s.nodes
+	started := map[peer.ID]uint64{} // anew, with that boot ID
 	s.nodes = slices.Clone(nodes)
 	slices.SortFunc(s.nodes, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
 	var ids []peer.ID
 	joined, alive := false, make(map[peer.ID]bool, len(s.nodes))
 	for _, n := range s.nodes {
 		alive[n.ID] = true
-		joined = joined || !slices.ContainsFunc(known, func(k Node) bool { return k.ID == n.ID })
+		at, there := slices.BinarySearchFunc(known, n.ID, func(k Node, id peer.ID) int { return cmp.Compare(k.ID, id) })
+		joined = joined || !there
+		if there && known[at].Boot != n.Boot {
+			started[n.ID] = n.Boot
+		}
 		if !n.NoStore {
 			ids = append(ids, n.ID)
 		}
@@ -195,7 +204,12 @@ func (s *Steward) SetNodes(now time.Time, nodes []Node) []Effect {
 	if joined {
 		clear(s.back) // it may have what was not to be had
 	}
-	return s.free(now, func(_ protocol.Key, c claim) bool { return !alive[c.by] }, "its node is gone")
+	return append(
+		s.free(now, func(_ protocol.Key, c claim) bool { return !alive[c.by] }, "its node is gone"),
+		s.free(now, func(_ protocol.Key, c claim) bool {
+			boot, anew := started[c.by]
+			return anew && c.boot != boot && now.Sub(c.awarded) > awardGrace/2
+		}, "its node was started anew")...)
 }
 
 // Involved are the nodes that hold or have done tasks of the job: they hear how
@@ -236,7 +250,7 @@ func (s *Steward) Pinged(now time.Time, from peer.ID, boot uint64, held []protoc
 			continue
 		}
 		holds[k] = true
-		s.claimedBy(now, from, k, i < running)
+		s.claimedBy(now, from, boot, k, i < running)
 	}
 	return s.free(now, func(k protocol.Key, c claim) bool {
 		return c.by == from && !holds[k] && (restarted || now.Sub(c.awarded) > awardGrace)
@@ -245,7 +259,7 @@ func (s *Steward) Pinged(now time.Time, from peer.ID, boot uint64, held []protoc
 
 // claimedBy notes that a node holds task k: as the one that is waited for or,
 // when another is, beside it.
-func (s *Steward) claimedBy(now time.Time, from peer.ID, k protocol.Key, running bool) {
+func (s *Steward) claimedBy(now time.Time, from peer.ID, boot uint64, k protocol.Key, running bool) {
 	claims := s.claims
 	if c, known := s.claims[k]; known && c.by != from && c.until.After(now) {
 		if slices.Contains(c.from, from) {
@@ -260,7 +274,7 @@ func (s *Steward) claimedBy(now time.Time, from peer.ID, k protocol.Key, running
 	if c.by != from {
 		c = claim{by: from}
 	}
-	c.until = now.Add(protocol.ClaimTTL)
+	c.until, c.boot = now.Add(protocol.ClaimTTL), boot
 	if running && !c.running {
 		c.running, c.began = true, now
 		s.story.note(now, protocol.Event{Kind: protocol.EventStarted, Tasks: []protocol.Key{k}, Peer: from})
@@ -298,12 +312,14 @@ func (s *Steward) Received(now time.Time, r *protocol.Receipt) []Effect {
 	s.story.note(now, protocol.Event{Kind: protocol.EventDone, Tasks: []protocol.Key{r.Task}, Peer: r.Worker, Took: r.Took})
 	s.took[r.Task.Stage].add(r.Took)
 	delete(s.resting, r.Worker)
+	delete(s.dropped, r.Worker)
 	s.lastFree = r.Worker
 	return s.release(now, r)
 }
 
 // FailedRun notes a failed run that has just entered the ledger.
 func (s *Steward) FailedRun(now time.Time, by peer.ID, run *protocol.Failure) {
+	s.failedAt[run.Task] = now
 	if run.Kind == protocol.FailInput {
 		s.holdBack(now, run)
 	}

@@ -11,9 +11,9 @@ import (
 )
 
 // candidates picks whom to ask about task k, by the job's strategy: not those
-// who have just been full or refused, and not those where the task has failed
-// while others can be
-// asked, nor those that have given one of the results that differ.
+// who have just been full or refused, nor those that have given one of two
+// results that differ, and those where the task has failed only when others
+// were not to be had for a while.
 func (s *Steward) candidates(now time.Time, k protocol.Key, capable []Node) []Node {
 	failed := map[peer.ID]bool{}
 	for _, f := range s.plan.Ledger.Failures(k) {
@@ -22,8 +22,13 @@ func (s *Steward) candidates(now time.Time, k protocol.Key, capable []Node) []No
 	contested := s.plan.contested[k]
 	held, asked := s.claimed(), s.asked()
 	open := slices.DeleteFunc(slices.Clone(capable), func(n Node) bool {
-		return s.resting[n.ID].After(now) || failed[n.ID] && len(failed) < len(capable) || asked[n.ID] || contested && s.plan.voted(k, n.ID) || s.room(&n, k.Stage, held) == 0
+		return s.resting[n.ID].After(now) || asked[n.ID] || contested && s.plan.voted(k, n.ID) || s.room(&n, k.Stage, held) == 0
 	})
+	if fresh := slices.DeleteFunc(slices.Clone(open), func(n Node) bool { return failed[n.ID] }); len(fresh) > 0 {
+		open = fresh
+	} else if len(failed) < len(capable) && now.Sub(s.failedAt[k]) < elsewhereWait {
+		return nil
+	}
 	near := s.near(k)
 	s.sortByLoad(open)
 	switch s.plan.Manifest.Policy.Strategy {
@@ -41,6 +46,10 @@ func (s *Steward) candidates(now time.Time, k protocol.Key, capable []Node) []No
 	}
 	return first(protocol.OfferFanout, open)
 }
+
+// elsewhereWait is how long a failed task waits for a node where it has not
+// failed.
+const elsewhereWait = 5 * time.Second
 
 // nearFirst puts up to n of the nodes that are near before the others.
 func nearFirst(nodes []Node, near []peer.ID, n int) []Node {

@@ -30,6 +30,16 @@ func (s *Store) room(reserve uint64) error {
 	return nil
 }
 
+// Room fails with ErrFull while blocks would not be taken.
+func (s *Store) Room() error {
+	release, err := s.use()
+	if err != nil {
+		return err
+	}
+	defer release()
+	return s.room(blockReserve)
+}
+
 // full adds ErrFull to an error that says that the disk or the quota is.
 func full(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
