@@ -48,7 +48,7 @@ func (s *Steward) free(now time.Time, match func(protocol.Key, claim) bool, why 
 const (
 	droppedOften = 2
 	droppedRest  = 500 * time.Millisecond
-	droppedMost  = 30 * time.Second
+	droppedMost  = 5 * time.Second
 )
 
 // promote has those that ran a task beside another hold it alone.
