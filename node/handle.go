@@ -213,7 +213,7 @@ func (l *loop) awarded(now time.Time, from peer.ID, a *protocol.Award) {
 		return
 	}
 	if j != nil {
-		a.Tasks = l.n.within(j.plan.Manifest, a.Tasks)
+		a.Tasks, a.Turn = l.n.within(j.plan.Manifest, a.Tasks), l.turnOf(j, a.Tasks, a.Turn)
 	}
 	l.perform(now, l.worker.Awarded(now, from, a, l.needsOf(j)))
 }
@@ -225,9 +225,18 @@ func (l *loop) looted(now time.Time, from peer.ID, m *protocol.Loot) {
 		return
 	}
 	if j != nil {
-		m.Tasks = l.n.within(j.plan.Manifest, m.Tasks)
+		m.Tasks, m.Turn = l.n.within(j.plan.Manifest, m.Tasks), l.turnOf(j, m.Tasks, m.Turn)
 	}
 	l.perform(now, l.worker.Looted(now, from, m, l.needsOf(j)))
+}
+
+// turnOf is the turn that the manifest gives tasks of a stage: of what a peer
+// says of it only the expected length counts.
+func (l *loop) turnOf(j *job, tasks []protocol.Awarded, said protocol.Turn) protocol.Turn {
+	if len(tasks) == 0 || !j.plan.Layout.Names(tasks[0].Task) {
+		return protocol.Turn{}
+	}
+	return scheduler.TurnOf(j.plan.Manifest, tasks[0].Task.Stage, said.Estimate)
 }
 
 // needsOf says what a node must have to run a task of the job; j may be nil

@@ -72,7 +72,7 @@ type job struct {
 func newLoop(n *Node) *loop {
 	return &loop{
 		n: n, events: make(chan func(time.Time), maxEvents), done: make(chan struct{}),
-		worker: scheduler.NewWorker(n.cfg.Slots, n.cfg.Memory, randomSource()), courier: scheduler.NewCourier(), clock: scheduler.NewClock(),
+		worker: scheduler.NewWorker(n.cfg.Slots, n.cfg.Memory, randomSource()), courier: scheduler.NewCourier(rand.Uint64() >> 1), clock: scheduler.NewClock(),
 		jobs: map[protocol.CID]*job{}, running: map[protocol.CID]map[protocol.Key]context.CancelFunc{},
 	}
 }

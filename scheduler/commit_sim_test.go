@@ -199,7 +199,7 @@ func TestCheckersSeeLifeMutations(t *testing.T) {
 			for seed := uint64(1); seed <= 1500; seed++ {
 				c := newLifeScenario(seed)
 				c.mutation = m
-				if err := attemptLife(c); err != nil && names(err, by) {
+				if err := attemptLife(c); err != nil && Names(err, by) {
 					t.Logf("seed %d (%s): %.200s", seed, c.class, err)
 					return
 				}
@@ -221,4 +221,4 @@ func attemptLife(c scenario) (err error) {
 }
 
 // names reports whether an objection names the rule or invariant.
-func names(err error, rule string) bool { return strings.Contains(err.Error(), rule) }
+func Names(err error, rule string) bool { return strings.Contains(err.Error(), rule) }

@@ -34,8 +34,10 @@ type parcel struct {
 	sent  map[peer.ID]time.Time
 }
 
-// NewCourier returns a courier with nothing to bring.
-func NewCourier() *Courier { return &Courier{} }
+// NewCourier returns a courier with nothing to bring. It numbers what it brings
+// from first on: another at each start of a node, so that an acknowledgement of
+// an earlier life's message is none of this one's.
+func NewCourier(first uint64) *Courier { return &Courier{last: first} }
 
 // Post sends a message to the stewards and keeps it until they acknowledge it.
 func (c *Courier) Post(now time.Time, d *protocol.Done, stewards []peer.ID) []Effect {

@@ -78,7 +78,7 @@ func (f *facts) add(signed protocol.Signed, open *protocol.Fact) bool {
 		return added
 	}
 	k := open.Run.Task
-	if !f.layout.names(k) {
+	if !f.layout.Names(k) {
 		return false
 	}
 	before := len(f.runs[k])

@@ -54,8 +54,8 @@ func (l *Layout) Shards() int {
 	return 1 + ceilDiv(l.tasks[0], l.leaves)
 }
 
-// names reports whether k is a task of the job.
-func (l *Layout) names(k protocol.Key) bool {
+// Names reports whether k is a task of the job.
+func (l *Layout) Names(k protocol.Key) bool {
 	return k.Stage >= 0 && k.Stage < len(l.tasks) && k.Index >= 0 && k.Index < l.tasks[k.Stage]
 }
 
@@ -140,7 +140,7 @@ func (l *Layout) Tasks(shard int) int {
 func (l *Layout) Split(c protocol.Claim) map[int]protocol.Claim {
 	out := map[int]protocol.Claim{}
 	for i, k := range c.Tasks {
-		if !l.names(k) {
+		if !l.Names(k) {
 			continue
 		}
 		shard := l.ShardOf(k)
@@ -159,7 +159,7 @@ func (l *Layout) Split(c protocol.Claim) map[int]protocol.Claim {
 func (l *Layout) ByShard(keys []protocol.Key) map[int][]protocol.Key {
 	out := map[int][]protocol.Key{}
 	for _, k := range keys {
-		if l.names(k) {
+		if l.Names(k) {
 			out[l.ShardOf(k)] = append(out[l.ShardOf(k)], k)
 		}
 	}

@@ -73,7 +73,7 @@ func (r *record) limit(worker peer.ID) int {
 
 // names reports whether a receipt is of a task of this job.
 func (l *Ledger) names(r *protocol.Receipt) bool {
-	return r.Job == l.job && l.layout.names(r.Task)
+	return r.Job == l.job && l.layout.Names(r.Task)
 }
 
 func (r *record) find(body []byte) (at int, found bool) {

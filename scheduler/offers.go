@@ -257,11 +257,16 @@ func (s *Steward) wants(k protocol.Key, beside peer.ID) bool {
 
 // turn is what decides when a task of a stage has its turn on a node.
 func (s *Steward) turn(stage int) protocol.Turn {
-	m := s.plan.Manifest
+	return TurnOf(s.plan.Manifest, stage, s.took[stage].mean())
+}
+
+// TurnOf is what decides when a task of a stage, of which one is expected to take
+// that long, has its turn among those that wait on a node.
+func TurnOf(m *protocol.Manifest, stage int, estimate time.Duration) protocol.Turn {
 	needs := NeedsOf(m, stage)
 	return protocol.Turn{
 		Submitter: m.Submitter, Queue: m.Policy.Queue, Priority: m.Policy.Priority,
-		Estimate: min(s.took[stage].mean(), protocol.MaxEstimate), Cores: needs.Cores, Memory: needs.Memory,
+		Estimate: min(estimate, protocol.MaxEstimate), Cores: needs.Cores, Memory: needs.Memory,
 	}
 }
 

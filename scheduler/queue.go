@@ -45,10 +45,11 @@ func (l *line) place(t *protocol.Turn) (begin, due time.Duration) {
 	return begin, begin + handicap(t)
 }
 
-// join counts a task of that turn into its submitter's share.
-func (l *line) join(t *protocol.Turn) (begin, due time.Duration) {
+// join counts a task of that turn into its submitter's share; one of unknown
+// length as what tasks take here on the average.
+func (l *line) join(t *protocol.Turn, mean time.Duration) (begin, due time.Duration) {
 	begin, due = l.place(t)
-	cost := max(t.Estimate, leastCost) / time.Duration(l.slots) * time.Duration(min(max(1, t.Cores), l.slots))
+	cost := max(cmp.Or(t.Estimate, min(mean, protocol.MaxEstimate)), leastCost) / time.Duration(l.slots) * time.Duration(min(max(1, t.Cores), l.slots))
 	l.next[t.Submitter] = min(begin+cost, lineEnd)
 	return begin, due
 }

@@ -190,7 +190,7 @@ func TestLineIsAnOrder(t *testing.T) {
 				Priority:  rapid.IntRange(-protocol.MaxPriority, protocol.MaxPriority).Draw(t, "priority"),
 				Estimate:  time.Duration(rapid.Int64Range(0, int64(protocol.MaxEstimate)).Draw(t, "estimate")),
 			}}
-			x.begin, x.due = l.join(&x.turn)
+			x.begin, x.due = l.join(&x.turn, time.Second)
 			queue = insert(queue, x)
 		}
 		if !slices.IsSortedFunc(queue, func(a, b work) int { return int(min(max(a.due-b.due, -1), 1)) }) {

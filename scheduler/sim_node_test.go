@@ -81,7 +81,7 @@ func (n *simNode) boot() {
 	n.starts++
 	n.up, n.hangs = true, time.Time{}
 	n.plan, n.stewards, n.ended, n.settling = nil, nil, false, map[int]bool{}
-	n.worker, n.courier = NewWorker(2, 1<<40, rand.New(rand.NewPCG(n.s.seed, uint64(n.index)+100*n.starts+50))), NewCourier()
+	n.worker, n.courier = NewWorker(2, 1<<40, rand.New(rand.NewPCG(n.s.seed, uint64(n.index)+100*n.starts+50))), NewCourier(1000*n.starts)
 	n.checking, n.running = map[protocol.Key]bool{}, map[protocol.Key]bool{}
 	n.clock = NewClock()
 	n.look()

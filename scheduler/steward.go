@@ -130,6 +130,7 @@ type Steward struct {
 
 	back       map[protocol.Key]heldBack // tasks that could not read an input
 	failedAt   map[protocol.Key]time.Time
+	fewSince   time.Time              // since when fewer nodes live than the job was committed to
 	dropped    map[peer.ID]int        // claims that a node lost before it began them, in a row
 	second     map[protocol.Key]claim // of tasks that run on two nodes, the later one
 	speculated time.Time              // when stragglers were last looked for
@@ -204,6 +205,7 @@ func (s *Steward) SetNodes(now time.Time, nodes []Node) []Effect {
 	if joined {
 		clear(s.back) // it may have what was not to be had
 	}
+	s.countNodes(now)
 	return append(
 		s.free(now, func(_ protocol.Key, c claim) bool { return !alive[c.by] }, "its node is gone"),
 		s.free(now, func(_ protocol.Key, c claim) bool {
@@ -246,7 +248,7 @@ func (s *Steward) Pinged(now time.Time, from peer.ID, boot uint64, held []protoc
 	s.boots[from] = boot
 	holds := make(map[protocol.Key]bool, len(held))
 	for i, k := range held {
-		if !s.plan.Layout.names(k) || s.plan.Layout.ShardOf(k) != s.shard {
+		if !s.plan.Layout.Names(k) || s.plan.Layout.ShardOf(k) != s.shard {
 			continue
 		}
 		holds[k] = true
@@ -280,12 +282,15 @@ func (s *Steward) claimedBy(now time.Time, from peer.ID, boot uint64, k protocol
 		s.story.note(now, protocol.Event{Kind: protocol.EventStarted, Tasks: []protocol.Key{k}, Peer: from})
 	}
 	claims[k] = c
+	if s.second[k].by == s.claims[k].by {
+		delete(s.second, k)
+	}
 }
 
 // Stolen notes that a node has taken tasks from another's queue.
 func (s *Steward) Stolen(now time.Time, by peer.ID, m *protocol.Stolen) {
 	for _, k := range m.Tasks {
-		if !s.plan.Layout.names(k) || s.plan.Layout.ShardOf(k) != s.shard || s.plan.isDone(k) {
+		if !s.plan.Layout.Names(k) || s.plan.Layout.ShardOf(k) != s.shard || s.plan.isDone(k) {
 			continue
 		}
 		if c, held := s.claims[k]; held && c.by != m.From {
@@ -406,6 +411,9 @@ func (s *Steward) judge(now time.Time) []Effect {
 	if until := s.plan.Manifest.RunUntil; s.shard == 0 && s.overdue(now) {
 		return []Effect{Conclude{Job: s.plan.Job, Text: fmt.Sprintf("the job did not end by %s, when its manifest says it must", until.Format(time.RFC3339))}}
 	}
+	if s.cutOff(now) {
+		return nil
+	}
 	if text := s.hung(); text != "" {
 		return []Effect{Conclude{Job: s.plan.Job, Text: text}}
 	}
@@ -423,6 +431,9 @@ func (s *Steward) judge(now time.Time) []Effect {
 // program's own when two nodes saw the same, or the only one that can run it.
 func (s *Steward) verdict(k protocol.Key) string {
 	failures := s.plan.Ledger.Failures(k)
+	if digest, known := s.plan.InputsDigest(k); known { // of other inputs, nothing follows
+		failures = slices.DeleteFunc(failures, func(f *protocol.Fact) bool { return f.Run.Inputs != digest })
+	}
 	seen := map[string]map[peer.ID]bool{}
 	host, last := 0, (*protocol.Fact)(nil)
 	for _, f := range failures {

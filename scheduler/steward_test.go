@@ -108,7 +108,8 @@ func TestRestartedWorkerLosesItsClaims(t *testing.T) {
 }
 
 func failedRun(s *Steward, by peer.ID, kind protocol.FailKind, code int) {
-	f := &protocol.Fact{Job: s.plan.Job, Kind: protocol.FailedRun, By: by, At: time.Unix(int64(s.plan.Ledger.size()), 0), Run: &protocol.Failure{Kind: kind, Code: code, Text: "exited", Tail: []byte("because\n")}}
+	digest, _ := s.plan.InputsDigest(protocol.Key{})
+	f := &protocol.Fact{Job: s.plan.Job, Kind: protocol.FailedRun, By: by, At: time.Unix(int64(s.plan.Ledger.size()), 0), Run: &protocol.Failure{Inputs: digest, Kind: kind, Code: code, Text: "exited", Tail: []byte("because\n")}}
 	s.plan.AddFact(protocol.Signed{Body: protocol.Encode(f)}, f)
 	s.FailedRun(time.Time{}, by, f.Run)
 }

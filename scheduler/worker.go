@@ -171,7 +171,7 @@ func (w *Worker) take(now time.Time, job protocol.CID, tasks []protocol.Awarded,
 		}
 		fresh = append(fresh, t.Task)
 		x := work{job: job, task: t.Task, inputs: t.Inputs, turn: turn, needs: needs(t.Task)}
-		x.begin, x.due = w.line.join(&turn)
+		x.begin, x.due = w.line.join(&turn, w.took.mean())
 		w.queue = insert(w.queue, x)
 	}
 	out := append(w.fill(now), w.feed(now)...)

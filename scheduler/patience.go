@@ -45,3 +45,24 @@ func (s *Steward) whatLacks() string {
 	}
 	return ""
 }
+
+// cutOffWait is how long a steward that sees fewer nodes than the job was
+// committed to judges nothing: it may be cut off, and what it stated would end
+// the job for all when the cut heals.
+const cutOffWait = 30 * time.Second
+
+// countNodes notes since when this node sees fewer than hold the job.
+func (s *Steward) countNodes(now time.Time) {
+	c := s.plan.Ledger.Fact(protocol.Committed)
+	switch few := c != nil && len(s.nodes) < c.Copies; {
+	case !few:
+		s.fewSince = time.Time{}
+	case s.fewSince.IsZero():
+		s.fewSince = now
+	}
+}
+
+// cutOff reports whether it may be this node that is cut off.
+func (s *Steward) cutOff(now time.Time) bool {
+	return !s.fewSince.IsZero() && now.Sub(s.fewSince) < cutOffWait
+}
