@@ -81,7 +81,7 @@ func runDemo(ctx context.Context, o *demoOptions, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	d := &demo{out: out, began: time.Now(), folder: folder, faults: &faultCounter{}}
+	d := &demo{out: out, began: time.Now(), folder: folder, faults: newFaultCounter()}
 	if err := d.listFiles(); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,21 +59,53 @@ func (d *demo) listFiles() error {
 	})
 }
 
-// faultCounter is a log handler that counts what the nodes say of faults.
-type faultCounter struct{ claims, results, takeovers atomic.Int64 }
+// faultCounter is a log handler that counts what the nodes say of faults. Every
+// steward of a task says that its claim was lost, so tasks are counted, not
+// what is said.
+type faultCounter struct {
+	takeovers atomic.Int64
+
+	mu      sync.Mutex
+	claims  map[string]bool // tasks
+	results map[string]bool
+}
+
+func newFaultCounter() *faultCounter {
+	return &faultCounter{claims: map[string]bool{}, results: map[string]bool{}}
+}
 
 func (f *faultCounter) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
 
 func (f *faultCounter) Handle(_ context.Context, r slog.Record) error {
 	switch r.Message {
 	case "claim lost":
-		f.claims.Add(1)
+		f.count(f.claims, r)
 	case "result lost, to be computed again":
-		f.results.Add(1)
+		f.count(f.results, r)
 	case "stewardship taken up":
 		f.takeovers.Add(1)
 	}
 	return nil
+}
+
+// count notes the task that a record is about.
+func (f *faultCounter) count(tasks map[string]bool, r slog.Record) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "task" {
+			tasks[a.Value.String()] = true
+		}
+		return a.Key != "task"
+	})
+}
+
+// lost is how many tasks were lost by a node that held them, and how many
+// results.
+func (f *faultCounter) lost() (claims, results int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.claims), len(f.results)
 }
 
 func (f *faultCounter) WithAttrs([]slog.Attr) slog.Handler { return f }
@@ -109,9 +142,17 @@ func (d *demo) report(st node.JobStatus, result []byte) {
 		}
 		fmt.Fprintf(d.out, "  %s %2d%s", s.name, s.tasks, end)
 	}
-	fmt.Fprintf(d.out, "\nKilled %d of %d nodes. %d claims on tasks were lost with them, %d finished results had no copy left and were\ncomputed again; for %d tasks, %d runs came to an end. A steward took the job over %s.\n",
-		len(d.killed), d.net.Len(), d.faults.claims.Load(), d.faults.results.Load(), st.Total, st.Executions,
+	claims, results := d.faults.lost()
+	fmt.Fprintf(d.out, "\nKilled %d of %d nodes. %s held by a node that fell silent and offered again, %s had no copy left\nand were computed again; for %d tasks, %d runs came to an end. A steward took the job over %s.\n",
+		len(d.killed), d.net.Len(), wereTasks(claims), count(results, "finished result"), st.Total, st.Executions,
 		count(int(d.faults.takeovers.Load())-1, "time"))
+}
+
+func wereTasks(n int) string {
+	if n == 1 {
+		return "1 task was"
+	}
+	return count(n, "task") + " were"
 }
 
 type wordCount struct {

@@ -41,7 +41,7 @@ When its turn comes there, --policy decides: fcfs (the default; in the order of
 arrival), sjf (what is expected to be short goes first) or priority (each step of
 --priority is a head start of 10 s, so what waits long rises, and nothing starves).
 Jobs of all policies wait in one line, which submitters share evenly. With fcfs and
-sjf --priority has no effect.
+sjf --priority would have no effect, and is refused.
 
 A program that fails (a non-zero exit, a trap, a limit of its own) fails the job, once
 a second node, if there is one, has seen the same. --retries is for trouble of the
@@ -79,6 +79,8 @@ func (o *policyOptions) fill(cmd *cobra.Command, spec *node.JobSpec) error {
 	switch {
 	case o.priority < -protocol.MaxPriority || o.priority > protocol.MaxPriority:
 		return fmt.Errorf("--priority takes a number from %d to %d, not %d", -protocol.MaxPriority, protocol.MaxPriority, o.priority)
+	case changed("priority") && o.queue.value != "" && o.queue.value != protocol.ByPriority:
+		return fmt.Errorf("--priority has no effect with --policy %s: leave one of the two out, or ask for --policy priority", o.queue.value)
 	case changed("retries") && (o.retries < 1 || o.retries > protocol.MaxRetries):
 		return fmt.Errorf("--retries takes a number from 1 to %d, not %d", protocol.MaxRetries, o.retries)
 	case changed("expire") && o.expire <= 0:
