@@ -114,6 +114,7 @@ func jobStatus(s protocol.JobState) JobStatus {
 		Executions: s.Executions, Root: s.Root, Stewards: s.Stewards, Workers: s.Workers, Error: s.Error,
 		Submitter: s.Submitter, Copies: s.Copies, InputBytes: s.Bytes, BytesDone: s.BytesDone, Parts: s.Parts, Waiting: s.Waiting,
 		Policy: s.Policy.WithDefaults(), Shards: max(1, s.Shards), Ambiguous: s.Ambiguous, Distrusted: s.Distrusted,
+		CopiesWanted: s.Wanted, Mode: s.Mode, Require: s.Require,
 	}
 	if !s.Started.IsZero() {
 		out.Started = &s.Started

@@ -196,6 +196,7 @@ func (l *loop) stateOf(now time.Time, j *job) protocol.JobState {
 	st := j.steward.State(now)
 	m := j.plan.Manifest
 	st.Bytes, st.Policy, st.RunUntil = m.Bytes, m.Policy, m.RunUntil
+	st.Wanted, st.Mode, st.Require = m.Copies, m.Mode, m.Require
 	done, of := j.plan.StageDone(0), m.Stages[0].Tasks
 	if st.Shards > 1 { // others know how far its first stage is
 		done, of = st.Done, st.Total
@@ -210,6 +211,7 @@ func (n *Node) localJobs(ctx context.Context) []protocol.JobState {
 		size := 0
 		for _, j := range n.loop.newestJobs() {
 			st := n.loop.stateOf(now, j)
+			st.Require = protocol.Require{} // up to 64 labels: the answer has room for more jobs without
 			if size += len(protocol.Encode(st)); size > maxJobsBytes {
 				break
 			}

@@ -133,6 +133,10 @@ type JobStatus struct {
 	Shards     int             `json:"shards"`     // groups of tasks that are looked after together
 	Ambiguous  bool            `json:"ambiguous"`  // a task gave different results; the lowest root counts
 	Distrusted []peer.ID       `json:"distrusted"` // outvoted: their results of this job do not count
+
+	CopiesWanted int              `json:"copies_wanted"` // that its submitter asked for; 0 until it is known
+	Mode         protocol.Mode    `json:"mode"`
+	Require      protocol.Require `json:"require"` // of the nodes that run its programs; empty in lists of jobs
 }
 
 // LogEntry is the log of one run of a task.

@@ -20,7 +20,7 @@ func (s *JobState) bounded() bool {
 	return s.State.known() && len(s.Name) <= MaxName && len(s.Error) <= MaxText && len(s.Waiting) <= MaxText && s.Policy.check() == nil &&
 		noneNegative(s.Total, s.Done, s.Running, s.Queued, s.Executions, s.Parts) && s.Bytes >= 0 && s.BytesDone >= 0 &&
 		timeBounded(s.Started) && timeBounded(s.Finished) && timeBounded(s.RunUntil) &&
-		s.Copies >= 0 && s.Copies <= MaxCopies && shardBounded(s.Shards) &&
+		s.Copies >= 0 && s.Copies <= MaxCopies && s.Wanted >= 0 && s.Wanted <= MaxCopies && len(s.Mode) <= MaxName && s.Require.check() == nil && shardBounded(s.Shards) &&
 		len(s.Stewards) <= MaxSources && allNamed(s.Stewards) && len(s.Distrusted) <= MaxSources && allNamed(s.Distrusted) && countsBounded(s.Workers)
 }
 

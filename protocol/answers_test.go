@@ -210,6 +210,7 @@ func FuzzDecodeAnswer(f *testing.F) {
 	state := JobState{
 		Job: link("job"), Name: "count", State: StateRunning, Total: 3, Stewards: []peer.ID{worker}, Workers: map[peer.ID]int{worker: 1},
 		Started: at, Policy: Policy{Strategy: AtRandom}, Distrusted: []peer.ID{worker}, RunUntil: at,
+		Wanted: 9, Mode: Strict, Require: Require{Cores: 2, Labels: []string{"gpu"}},
 	}
 	for _, a := range []Answer{
 		{Error: "the disk is full", Boot: 7, Copies: 2, Known: true},

@@ -232,6 +232,9 @@ type JobState struct {
 	Ambiguous  bool            `cbor:"23,keyasint"`           // a task gave different results; the lowest root counts
 	Distrusted []peer.ID       `cbor:"24,keyasint,omitempty"` // outvoted: their results of this job do not count
 	RunUntil   time.Time       `cbor:"25,keyasint"`
+	Wanted     int             `cbor:"26,keyasint"` // copies that the manifest asks for
+	Mode       Mode            `cbor:"27,keyasint"`
+	Require    Require         `cbor:"28,keyasint"` // left out of lists of jobs
 }
 
 // TaskRun is one run of a task, for its log.

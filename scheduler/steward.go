@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -459,7 +460,9 @@ func (s *Steward) verdict(k protocol.Key) string {
 }
 
 func (s *Steward) report(k protocol.Key, f *protocol.Fact) string {
-	text := fmt.Sprintf("task %s of stage %q failed on node %s: %s", k, s.plan.Manifest.Stages[k.Stage].Name, f.By, f.Run.Text)
+	stage := s.plan.Manifest.Stages[k.Stage]
+	why := strings.TrimPrefix(f.Run.Text, fmt.Sprintf("%s task %s: ", stage.Kind, k)) // a run names its task too
+	text := fmt.Sprintf("task %s of stage %q failed on node %s: %s", k, stage.Name, f.By, why)
 	if len(f.Run.Tail) > 0 {
 		text += "\n" + string(f.Run.Tail)
 	}

@@ -100,7 +100,7 @@ func jobFacts(st node.JobStatus, known names) [][]string {
 	rows := [][]string{
 		{"job", st.Job.String()}, {"name", orDash(st.Name)}, {"state", string(st.State)}, {"tasks", tasks},
 		{"input", formatBytes(st.InputBytes) + ", " + formatBytes(st.BytesDone) + " done"},
-		{"copies", strconv.Itoa(st.Copies)},
+		{"copies", copiesText(st)},
 		{"submitter", known.of(st.Submitter)},
 		{"started", formatTime(st.Started)}, {"finished", formatTime(st.Finished)},
 		{"result", orDash(st.Root.String())},
@@ -118,6 +118,15 @@ func jobFacts(st node.JobStatus, known names) [][]string {
 	return rows
 }
 
+// copiesText says with how many copies a job runs, and how many it lacks.
+func copiesText(st node.JobStatus) string {
+	text := strconv.Itoa(st.Copies)
+	if st.Copies < st.CopiesWanted && st.State != protocol.StatePending {
+		text += " of " + strconv.Itoa(st.CopiesWanted)
+	}
+	return text
+}
+
 // policyFacts are what is only worth a line when it is not as always.
 func policyFacts(st node.JobStatus, known names) [][]string {
 	var rows [][]string
@@ -127,6 +136,12 @@ func policyFacts(st node.JobStatus, known names) [][]string {
 			text += ", priority " + strconv.Itoa(p.Priority)
 		}
 		rows = append(rows, []string{"policy", text + fmt.Sprintf(", fails when nodes failed a task %d times", p.Retries)})
+	}
+	if st.Mode != "" {
+		rows = append(rows, []string{"mode", string(st.Mode)})
+	}
+	if need := requirement(st.Require); need.String() != "" {
+		rows = append(rows, []string{"requires", need.String()})
 	}
 	if st.RunUntil != nil && !st.State.Ended() {
 		rows = append(rows, []string{"runs until", formatTime(st.RunUntil)})

@@ -78,6 +78,21 @@ func formatBytes(n int64) string {
 	return fmt.Sprintf("%.1f %ciB", value, units[unit])
 }
 
+// exactBytes writes a size as a flag takes it, in the largest unit that leaves
+// no fraction.
+func exactBytes(n int64) string {
+	const units = "KMGT"
+	unit := -1
+	for n >= 1024 && n%1024 == 0 && unit < len(units)-1 {
+		n /= 1024
+		unit++
+	}
+	if unit < 0 {
+		return strconv.FormatInt(n, 10)
+	}
+	return fmt.Sprintf("%d%ciB", n, units[unit])
+}
+
 // formatDuration writes a duration for people: three digits say enough.
 func formatDuration(d time.Duration) string {
 	switch {

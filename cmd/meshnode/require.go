@@ -68,7 +68,7 @@ func (r *requirement) String() string {
 		parts = append(parts, "cpu="+strconv.Itoa(r.Cores))
 	}
 	if r.Memory > 0 {
-		parts = append(parts, "mem="+strconv.FormatInt(r.Memory, 10))
+		parts = append(parts, "mem="+exactBytes(r.Memory))
 	}
 	for _, l := range r.Labels {
 		parts = append(parts, "label="+l)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -188,6 +189,7 @@ func (o *runOptions) run(ctx context.Context, a *app, c *local.Client, stdout io
 	if err != nil {
 		return submitHint(ctx, err)
 	}
+	o.warnOfCopies(ctx, c, job, stderr)
 	if o.detach {
 		if o.json {
 			return printJSONLine(stdout, struct {
@@ -209,6 +211,23 @@ func (o *runOptions) run(ctx context.Context, a *app, c *local.Client, stdout io
 		return err
 	}
 	return o.report(a, st, err, stdout, stderr)
+}
+
+// warnOfCopies says when the mesh has too few nodes for the copies that were
+// asked for. Whatever else is wrong is left to what follows.
+func (o *runOptions) warnOfCopies(ctx context.Context, c *local.Client, job protocol.CID, stderr io.Writer) {
+	st, err := c.JobStatus(ctx, job)
+	if err != nil || st.Copies < 1 || st.Copies >= st.CopiesWanted {
+		return
+	}
+	fmt.Fprintf(stderr, "meshnode: warning: the job runs with %s instead of %d: no more live nodes of the mesh store\n", copies(st.Copies), st.CopiesWanted)
+}
+
+func copies(n int) string {
+	if n == 1 {
+		return "1 copy"
+	}
+	return strconv.Itoa(n) + " copies"
 }
 
 // report prints the job's status as JSON: the last line of standard error, or
@@ -266,6 +285,9 @@ func jobError(st node.JobStatus) error {
 	}
 	switch st.State {
 	case protocol.StateFailed:
+		if st.RunUntil != nil && st.Finished != nil && !st.Finished.Before(*st.RunUntil) {
+			return hinted(fmt.Errorf("%s failed\n%s", what, st.Error), "submit it again with more time: --expire gives it (24h unless said)")
+		}
 		return hinted(fmt.Errorf("%s failed\n%s", what, st.Error), "read every task's log with: meshnode job logs "+st.Job.String())
 	case protocol.StateCancelled:
 		return hinted(fmt.Errorf("%s was cancelled", what), "run it again to get a result")

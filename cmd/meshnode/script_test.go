@@ -120,6 +120,7 @@ func story(ts *testscript.TestScript, name string) *localtest.Node {
 	case "final":
 	case "special":
 		until := ended.Add(time.Hour)
+		st.CopiesWanted, st.Mode, st.Require = 9, protocol.Strict, protocol.Require{Cores: 2, Memory: 3 << 29, Labels: []string{"gpu"}}
 		st.Policy, st.RunUntil = protocol.Policy{Strategy: protocol.AtRandom, Queue: protocol.ByPriority, Priority: 5, Retries: 9}, &until
 		st.State, st.Shards, st.Ambiguous, st.Distrusted = protocol.StateProvisional, 2, true, []peer.ID{second}
 		n.Members[1].Labels = []string{"gpu", "zone=attic"}
