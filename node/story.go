@@ -39,8 +39,11 @@ func joinStories(all []told) (events []StoryEvent, dropped int) {
 		}
 	}
 	slices.SortStableFunc(events, func(a, b StoryEvent) int { return a.At.Compare(b.At) })
-	seen := witnesses{}
-	events = slices.DeleteFunc(events, seen.known)
+	w := witnesses{last: map[string]int{}, runs: map[string]bool{}}
+	for _, e := range events {
+		w.hear(e)
+	}
+	events = w.story
 	if dropped = max(0, len(events)-maxExplained); dropped > 0 {
 		events = slices.Clone(events[dropped:])
 	}
@@ -76,13 +79,56 @@ func storyEvent(by peer.ID, e protocol.Event) StoryEvent {
 	return out
 }
 
-// witnesses are the last events that were kept, by what they say.
-type witnesses map[string]StoryEvent
+// witnesses are several stewards' accounts that become one.
+type witnesses struct {
+	story []StoryEvent
+	last  map[string]int  // by what it says: where an event was told last
+	runs  map[string]bool // by task and node: began, and is not known to have ended
+}
 
-// known reports whether e was told already, by the same words at the same time
-// or by another steward that saw the same. Events come in the order of time.
-func (w witnesses) known(e StoryEvent) bool {
-	what := protocol.Encode(struct {
+// hear adds e, unless it was told already: by the same words at the same time,
+// by another steward that saw the same, or as the beginning of a run that is
+// under way. What each of two stewards counted is not twice as much. Events come
+// in the order of time.
+func (w *witnesses) hear(e StoryEvent) {
+	what := wording(e)
+	if i, told := w.last[what]; told {
+		before := &w.story[i]
+		if before.At.Equal(e.At) || before.By != e.By && e.At.Sub(before.At) <= seenWithin {
+			before.Times = max(before.Times, e.Times)
+			return
+		}
+	}
+	if w.under(e) {
+		return
+	}
+	w.last[what] = len(w.story)
+	w.story = append(w.story, e)
+}
+
+// under follows the runs, and reports whether e is the beginning of one that is
+// under way: a steward that takes over hears of it then only.
+func (w *witnesses) under(e StoryEvent) bool {
+	who := e.Peer
+	switch e.Kind {
+	case protocol.EventStolen:
+		who = append(e.Peers, "")[0]
+	case protocol.EventStarted, protocol.EventAwarded, protocol.EventLost, protocol.EventFailed:
+	default:
+		return false
+	}
+	known := len(e.Tasks) > 0
+	for _, task := range e.Tasks {
+		run := task + " " + string(who)
+		known = known && w.runs[run]
+		w.runs[run] = e.Kind == protocol.EventStarted
+	}
+	return known && e.Kind == protocol.EventStarted
+}
+
+// wording is what an event says, whoever tells it, when and how often.
+func wording(e StoryEvent) string {
+	return string(protocol.Encode(struct {
 		_     struct{} `cbor:",toarray"`
 		Kind  protocol.EventKind
 		Tasks []string
@@ -90,13 +136,7 @@ func (w witnesses) known(e StoryEvent) bool {
 		Peers []peer.ID
 		Took  time.Duration
 		Text  string
-	}{Kind: e.Kind, Tasks: e.Tasks, Peer: e.Peer, Peers: e.Peers, Took: e.Took, Text: e.Text})
-	before, told := w[string(what)]
-	if told && (before.At.Equal(e.At) || before.By != e.By && e.At.Sub(before.At) <= seenWithin) {
-		return true
-	}
-	w[string(what)] = e
-	return false
+	}{Kind: e.Kind, Tasks: e.Tasks, Peer: e.Peer, Peers: e.Peers, Took: e.Took, Text: e.Text}))
 }
 
 // pickNow chooses among what stewards say keeps a task or job now: that it is

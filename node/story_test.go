@@ -61,6 +61,37 @@ func TestStoriesAreJoined(t *testing.T) {
 	}
 }
 
+// TestStoriesDoNotAddUp: what each of two stewards counted happened as often as
+// the one says that saw more, and a run begins once, whoever hears of it when.
+func TestStoriesDoNotAddUp(t *testing.T) {
+	ids := somePeers(t, 3)
+	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
+	task := []protocol.Key{{Stage: 0, Index: 3}}
+	started := func(s int) protocol.Event {
+		return protocol.Event{At: at(s), Kind: protocol.EventStarted, Tasks: task, Peer: ids[2]}
+	}
+	refused := func(s, times int) protocol.Event {
+		return protocol.Event{At: at(s), Kind: protocol.EventRefused, Tasks: task, Peer: ids[2], Text: "no", Times: times}
+	}
+	first := []protocol.Event{
+		refused(0, 2), started(1),
+		{At: at(50), Kind: protocol.EventLost, Tasks: task, Peer: ids[2]},
+		started(51),
+	}
+	second := []protocol.Event{refused(1, 3), started(40), started(80)}
+	events, _ := joinStories([]told{{by: ids[0], events: first}, {by: ids[1], events: second}})
+	var got []string
+	for _, e := range events {
+		got = append(got, e.At.Sub(at(0)).String()+" "+string(e.Kind))
+	}
+	if want := []string{"0s refused", "1s started", "50s lost", "51s started"}; !slices.Equal(got, want) {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+	if events[0].Times != 3 {
+		t.Errorf("refused %d times, want 3", events[0].Times)
+	}
+}
+
 // TestStoriesAreBounded: what a steward makes up neither breaks the story nor
 // fills it beyond its bound.
 func TestStoriesAreBounded(t *testing.T) {

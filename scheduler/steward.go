@@ -280,7 +280,9 @@ func (s *Steward) claimedBy(now time.Time, from peer.ID, boot uint64, k protocol
 	c.until, c.boot = now.Add(protocol.ClaimTTL), boot
 	if running && !c.running {
 		c.running, c.began = true, now
-		s.story.note(now, protocol.Event{Kind: protocol.EventStarted, Tasks: []protocol.Key{k}, Peer: from})
+		if !s.plan.isDone(k) || s.plan.at(k).lost { // else a ping that its receipt has overtaken
+			s.story.note(now, protocol.Event{Kind: protocol.EventStarted, Tasks: []protocol.Key{k}, Peer: from})
+		}
 	}
 	claims[k] = c
 	if s.second[k].by == s.claims[k].by {

@@ -23,11 +23,16 @@ const (
 // and of no weight for any decision.
 type story struct{ events []protocol.Event }
 
-// note adds an event, or counts it once more when it has just happened.
+// note adds an event, or, for what may go on and on, counts it once more when
+// it has just happened.
 func (s *story) note(now time.Time, e protocol.Event) {
 	e.At = now
-	for i := range s.events[max(0, len(s.events)-storyRecent):] {
-		old := &s.events[max(0, len(s.events)-storyRecent)+i]
+	recent := s.events[max(0, len(s.events)-storyRecent):]
+	if e.Kind == protocol.EventSteward || e.Kind == protocol.EventStarted { // when is what is asked for
+		recent = nil
+	}
+	for i := range recent {
+		old := &recent[i]
 		if old.Kind == e.Kind && old.Peer == e.Peer && old.Text == e.Text && slices.Equal(old.Tasks, e.Tasks) && slices.Equal(old.Peers, e.Peers) {
 			old.Times = max(1, old.Times) + 1
 			return

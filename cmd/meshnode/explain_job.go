@@ -127,9 +127,10 @@ func troublesByWeight() []trouble {
 func (t *teller) troubles() {
 	var telling []node.StoryEvent
 	var counted [][]string
+	events := foldThefts(t.e.Events)
 	for _, kind := range troublesByWeight() {
 		tasks := map[string]bool{}
-		for _, e := range t.e.Events {
+		for _, e := range events {
 			if e.Kind != kind.kind {
 				continue
 			}
@@ -167,6 +168,33 @@ func (t *teller) troubles() {
 			return
 		}
 	}
+}
+
+// foldThefts makes one event of all tasks that a node took from another: an
+// idle node steals one after the other, and nothing is wrong with that.
+func foldThefts(events []node.StoryEvent) []node.StoryEvent {
+	var out []node.StoryEvent
+	first := map[string]int{}
+	for _, e := range events {
+		if e.Kind != protocol.EventStolen {
+			out = append(out, e)
+			continue
+		}
+		pair := fmt.Sprint(e.Peer, e.Peers)
+		i, known := first[pair]
+		if !known {
+			e.Tasks, e.Times = slices.Clone(e.Tasks), 0
+			first[pair] = len(out)
+			out = append(out, e)
+			continue
+		}
+		for _, k := range e.Tasks {
+			if !slices.Contains(out[i].Tasks, k) {
+				out[i].Tasks = append(out[i].Tasks, k)
+			}
+		}
+	}
+	return out
 }
 
 // taskList names the first of several tasks.
