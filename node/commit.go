@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -146,16 +147,9 @@ func (n *Node) whyNot(m *protocol.Manifest) string {
 	nodes := n.liveNodes()
 	for i, s := range m.Stages {
 		needs := scheduler.NeedsOf(m, i)
-		why, capable := "", 0
-		for i := range nodes {
-			if w := nodes[i].Can(needs); w == "" {
-				capable++
-			} else {
-				why = w
-			}
-		}
-		if capable == 0 {
-			return fmt.Sprintf("stage %q (live nodes: %d); node %s: %s", s.Name, len(nodes), nodes[len(nodes)-1].ID, why)
+		capable := slices.ContainsFunc(nodes, func(n scheduler.Node) bool { return n.Can(needs) == "" })
+		if !capable {
+			return fmt.Sprintf("stage %q: %s", s.Name, scheduler.Reasons(nodes, func(n *scheduler.Node) string { return n.Can(needs) }))
 		}
 	}
 	return ""

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -282,14 +283,32 @@ func (s *Steward) inputs(k protocol.Key) []protocol.Input {
 // whyNobody says in plain words why no live node can run a stage.
 func (s *Steward) whyNobody(stage int) string {
 	needs := NeedsOf(s.plan.Manifest, stage)
-	for _, n := range s.nodes {
-		why := n.Can(needs)
-		if why == "" && s.plan.distrusted[n.ID] {
-			why = "others do not agree with results that it gave"
+	return fmt.Sprintf("no live node can run stage %q: %s", s.plan.Manifest.Stages[stage].Name, Reasons(s.nodes, func(n *Node) string {
+		if s.plan.distrusted[n.ID] && n.Can(needs) == "" {
+			return "others do not agree with results that it gave"
 		}
-		if why != "" {
-			return fmt.Sprintf("no live node can run stage %q: of %d nodes, %s for one says %s", s.plan.Manifest.Stages[stage].Name, len(s.nodes), n.ID, why)
-		}
+		return n.Can(needs)
+	}))
+}
+
+// maxReasons is how many nodes are named when none can run something.
+const maxReasons = 3
+
+// Reasons names the first of the nodes that cannot run something, each with why
+// not.
+func Reasons(nodes []Node, why func(*Node) string) string {
+	if len(nodes) == 0 {
+		return "no live node is known"
 	}
-	return "no live node is known"
+	var parts []string
+	for i := range nodes[:min(len(nodes), maxReasons)] {
+		parts = append(parts, fmt.Sprintf("node %s: %s", nodes[i].ID, why(&nodes[i])))
+	}
+	switch more := len(nodes) - maxReasons; {
+	case more == 1:
+		parts = append(parts, "and 1 node more")
+	case more > 1:
+		parts = append(parts, fmt.Sprintf("and %d nodes more", more))
+	}
+	return strings.Join(parts, "; ")
 }

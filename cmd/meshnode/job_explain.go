@@ -117,19 +117,8 @@ func (t *teller) all(ids []peer.ID) string {
 	return strings.Join(texts, ", ")
 }
 
-// fullID is how a node's ID looks inside the texts of stewards.
-var fullID = regexp.MustCompile(`\b(12D3KooW|Qm)[1-9A-HJ-NP-Za-km-z]{44}\b`)
-
 // named puts names in the place of IDs.
-func (t *teller) named(text string) string {
-	return fullID.ReplaceAllStringFunc(text, func(s string) string {
-		id, err := peer.Decode(s)
-		if err != nil {
-			return s
-		}
-		return t.names.of(id)
-	})
-}
+func (t *teller) named(text string) string { return t.names.in(text) }
 
 // now says how it stands, and why.
 func (t *teller) now() {

@@ -89,7 +89,7 @@ func printStatus(cmd *cobra.Command, st node.JobStatus, known names) error {
 		return err
 	}
 	if st.Error != "" {
-		_, err := fmt.Fprintf(w, "\n%s\n", strings.TrimRight(st.Error, "\n"))
+		_, err := fmt.Fprintf(w, "\n%s\n", strings.TrimRight(known.in(st.Error), "\n"))
 		return err
 	}
 	return nil
@@ -107,7 +107,7 @@ func jobFacts(st node.JobStatus, known names) [][]string {
 	}
 	rows = append(rows, policyFacts(st, known)...)
 	if st.Waiting != "" {
-		rows = append(rows, []string{"waiting", st.Waiting})
+		rows = append(rows, []string{"waiting", known.in(st.Waiting)})
 	}
 	for i, id := range st.Stewards {
 		rows = append(rows, []string{"steward " + strconv.Itoa(i), known.of(id)})

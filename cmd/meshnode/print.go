@@ -1,15 +1,18 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/spf13/cobra"
 
+	"github.com/meshnode/meshnode/internal/local"
 	"github.com/meshnode/meshnode/node"
 )
 
@@ -86,6 +89,47 @@ func (n names) of(id peer.ID) string {
 		return printable(name) + " (" + shortID(id) + ")"
 	}
 	return shortID(id)
+}
+
+// fullID is how a node's ID looks inside the texts of nodes.
+var fullID = regexp.MustCompile(`\b(12D3KooW|Qm)[1-9A-HJ-NP-Za-km-z]{44}\b`)
+
+// in puts names in the place of the IDs in a text.
+func (n names) in(text string) string {
+	return fullID.ReplaceAllStringFunc(text, func(s string) string {
+		id, err := peer.Decode(s)
+		if err != nil {
+			return s
+		}
+		return n.of(id)
+	})
+}
+
+// namedError is an error whose text names nodes as people know them.
+type namedError struct {
+	error
+	text string
+}
+
+func (e *namedError) Error() string { return e.text }
+func (e *namedError) Unwrap() error { return e.error }
+
+// inError puts names in the place of the IDs in an error's text.
+func (n names) inError(err error) error {
+	if err == nil || !fullID.MatchString(err.Error()) {
+		return err
+	}
+	return &namedError{err, n.in(err.Error())}
+}
+
+// knownNames are the names that the node knows; none, when it does not answer:
+// what there is to say is then said with IDs.
+func knownNames(ctx context.Context, c *local.Client) names {
+	peers, err := c.Peers(ctx)
+	if err != nil {
+		return nil
+	}
+	return namesOf(peers)
 }
 
 // orDash stands for what is empty.

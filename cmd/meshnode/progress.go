@@ -20,6 +20,7 @@ type display struct {
 	screen screen
 	meter  meter
 	now    func() time.Time
+	names  names // of the nodes that a job's texts name
 }
 
 // screen is where a display draws.
@@ -57,6 +58,7 @@ func (d *display) moved(done, total int64) {
 func (d *display) job(st node.JobStatus) {
 	now := d.now()
 	d.meter.add(sample{now, st.BytesDone, st.Done})
+	st.Waiting = d.names.in(st.Waiting)
 	text := jobText(st, d.meter.rate(), d.meter.eta(st.Total))
 	d.screen.draw(now, text, string(st.State)+st.Waiting, int64(st.Done), int64(st.Total))
 }

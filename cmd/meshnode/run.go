@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -187,7 +188,7 @@ func (o *runOptions) run(ctx context.Context, a *app, c *local.Client, stdout io
 	job, err := c.Submit(ctx, o.spec, show.moved)
 	show.close()
 	if err != nil {
-		return submitHint(ctx, err)
+		return submitHint(ctx, knownNames(context.WithoutCancel(ctx), c).inError(err))
 	}
 	o.warnOfCopies(ctx, c, job, stderr)
 	if o.detach {
@@ -253,14 +254,37 @@ func submitHint(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return hinted(err, "the job was not accepted yet; run the command again")
 	case errors.Is(err, node.ErrNoCapableNode):
-		return hinted(err, "native commands run on nodes started with --allow-exec, functions on programs that register them, and --require counts what a node was started with (see: meshnode peer ls); or use a .wasm or .go program")
+		return hinted(err, incapableHint(err.Error()))
 	}
 	return err
+}
+
+// incapableHint says what can be done about the reasons why no node can run a
+// job.
+func incapableHint(text string) string {
+	var hints []string
+	for _, h := range [][2]string{
+		{"exec", "native commands run on nodes started with --allow-exec; or use a .wasm or .go program"},
+		{"function", "functions run on programs that register them"},
+		{"the label", "a label is given with: meshnode start --label; see which node has which with: meshnode peer ls"},
+		{"slots", "ask for less with --require cpu=, or start a node with more --slots"},
+		{"of memory", "ask for less with --require mem=, or start a node with more --task-memory"},
+		{"the role work", "invite a node that may work: meshnode invite --roles work,store"},
+	} {
+		if strings.Contains(text, h[0]) {
+			hints = append(hints, h[1])
+		}
+	}
+	if len(hints) == 0 {
+		return "see which nodes live with: meshnode peer ls"
+	}
+	return strings.Join(hints, "; ")
 }
 
 // waitFor shows the job's progress until it has ended. It fails when the job did.
 func waitFor(ctx context.Context, c *local.Client, job protocol.CID, stderr *os.File) (node.JobStatus, error) {
 	show := newDisplay(stderr, "job")
+	show.names = knownNames(ctx, c)
 	began := time.Now()
 	st, err := c.Wait(ctx, job, show.job)
 	if err == nil {
@@ -270,6 +294,7 @@ func waitFor(ctx context.Context, c *local.Client, job protocol.CID, stderr *os.
 	if err != nil && (ctx.Err() != nil || !st.State.Ended()) {
 		return st, err
 	}
+	st.Error = show.names.in(st.Error)
 	if err := jobError(st); err != nil {
 		return st, err
 	}

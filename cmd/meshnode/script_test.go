@@ -127,7 +127,7 @@ func story(ts *testscript.TestScript, name string) *localtest.Node {
 	case "provisional":
 		st.State, n.Partial = protocol.StateProvisional, true
 	case "failed":
-		st.State, st.Error = protocol.StateFailed, "task 0/1 failed on b: exit status 3\nbecause\n"
+		st.State, st.Error = protocol.StateFailed, "task 0/1 failed on node " + firstPeer + ": exit status 3\nbecause\n"
 	case "cancelled":
 		st.State = protocol.StateCancelled
 	case "stories":
@@ -141,7 +141,7 @@ func story(ts *testscript.TestScript, name string) *localtest.Node {
 	case "unfinished":
 		n.Output, n.Errs["Result"] = nil, node.ErrNotFinished
 	case "incapable":
-		n.Errs["Submit"] = fmt.Errorf("%w: exec is allowed on none of 2 nodes", node.ErrNoCapableNode)
+		n.Errs["Submit"] = fmt.Errorf("%w: stage \"map\": node %s: it lacks the label \"gpu\" (start it with --label)", node.ErrNoCapableNode, first)
 	default:
 		ts.Fatalf("unknown story %q", name)
 	}
