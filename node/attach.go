@@ -353,14 +353,15 @@ func (n *Node) runsAt(ctx context.Context, id peer.ID, ref protocol.JobRef) []pr
 	return out
 }
 
-// Cancel ends the job without a result. It fails with ErrUnknownJob.
+// Cancel ends the job without a result. It fails with ErrUnknownJob and
+// ErrEnded.
 func (n *Node) Cancel(ctx context.Context, job protocol.CID) error {
 	s, err := n.state(ctx, job)
 	if err != nil {
 		return err
 	}
 	if s.State.Ended() {
-		return fmt.Errorf("%w: the job has ended already, it is %s", ErrInput, s.State)
+		return fmt.Errorf("%w: it is %s, and stays so", ErrEnded, s.State)
 	}
 	fact, err := protocol.SignFact(protocol.Fact{Job: job, Kind: protocol.Cancelled, At: time.Now(), Text: "cancelled on node " + n.cfg.Name}, n.mesh.Key())
 	if err != nil {

@@ -26,6 +26,8 @@ var (
 	ErrNotFinished = errors.New("the job has no result yet")
 	// ErrJobFailed: the job ended without a result.
 	ErrJobFailed = errors.New("the job ended without a result")
+	// ErrEnded: the job has ended, so nothing of it can be changed.
+	ErrEnded = errors.New("the job has ended already")
 	// ErrNoCapableNode: no live node can run a program of the job.
 	ErrNoCapableNode = errors.New("no live node can run this program")
 	// ErrInUse: another process uses the node's directory.

@@ -85,6 +85,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "assign:", err)
+		fmt.Fprintln(stderr, "hint: see: go run ./bench/assign --help")
 		return 2
 	}
 	results, err := measure(ctx, o, stderr)
@@ -119,8 +120,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func parse(args []string, stderr io.Writer) (options, error) {
 	o := options{}
 	f := flag.NewFlagSet("assign", flag.ContinueOnError)
-	f.SetOutput(stderr)
-	f.Usage = func() {
+	f.SetOutput(io.Discard) // run prints what is wrong
+	f.Usage = func() {}
+	help := func() {
+		f.SetOutput(stderr)
 		var cases strings.Builder
 		for _, e := range experiments() {
 			fmt.Fprintf(&cases, "  %-18s  %s%s\n", e.name, e.what, e.target)
@@ -138,6 +141,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.BoolVar(&o.json, "json", false, "print every trial as JSON")
 	f.BoolVar(&o.check, "check", false, "end with status 1 if a figure misses its target")
 	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			help()
+		}
 		return o, err
 	}
 	return o, o.validate(f.Args())

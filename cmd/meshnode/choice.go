@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 )
@@ -35,3 +36,18 @@ func (c *choice[T]) words() string {
 func (c *choice[T]) Type() string { return "word" }
 
 func (c *choice[T]) String() string { return string(c.value) }
+
+// logLevel is the value of --log-level.
+type logLevel slog.Level
+
+func (l *logLevel) Set(text string) error {
+	if (*slog.Level)(l).UnmarshalText([]byte(text)) != nil {
+		return errors.New("it is one of debug, info, warn or error")
+	}
+	return nil
+}
+
+func (l *logLevel) Type() string { return "word" }
+
+// String is empty: the help names the default.
+func (l *logLevel) String() string { return "" }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -64,5 +66,18 @@ func stories(a, b peer.ID, running, ended node.JobStatus) map[string]node.Explan
 		"0/0": {Job: ended, Task: "0/0", Stages: stages, Now: node.NowState{State: "done", Text: "by " + a.String()},
 			Runs: []node.RunShare{{Peer: a, Took: time.Second, Failed: "exit status 3"}, {Peer: a, Took: 2 * time.Second}}},
 		"1/0": {Job: running, Task: "1/0", Stages: stages, Silent: []peer.ID{a, b}},
+	}
+}
+
+// TestTheftsAreFolded: what one node took from another is one event, with all
+// of the tasks, and what is no theft stays.
+func TestTheftsAreFolded(t *testing.T) {
+	theft := func(thief, victim peer.ID, task string) node.StoryEvent {
+		return node.StoryEvent{Kind: protocol.EventStolen, Peer: thief, Peers: []peer.ID{victim}, Tasks: []string{task}, Times: 2}
+	}
+	lost := node.StoryEvent{Kind: protocol.EventLost, Peer: "a", Tasks: []string{"0/9"}}
+	got := foldThefts([]node.StoryEvent{theft("a", "b", "0/1"), lost, theft("a", "b", "0/2"), theft("b", "a", "0/3"), lost, theft("a", "b", "0/1")})
+	if len(got) != 4 || !slices.Equal(got[0].Tasks, []string{"0/1", "0/2"}) || got[0].Times != 0 || !slices.Equal(got[2].Tasks, []string{"0/3"}) {
+		t.Errorf("got %+v", got)
 	}
 }

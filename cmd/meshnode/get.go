@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/meshnode/meshnode/node"
 	"github.com/meshnode/meshnode/protocol"
 )
 
@@ -28,7 +30,11 @@ func newCat(a *app) *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			return c.Cat(cmd.Context(), id, cmd.OutOrStdout())
+			err = c.Cat(cmd.Context(), id, cmd.OutOrStdout())
+			if errors.Is(err, node.ErrInput) && strings.Contains(err.Error(), "is a folder") {
+				return hinted(fmt.Errorf("%s is a folder, and cat prints files", id), "copy it out of the mesh with: "+a.self()+" get "+id.String()+" -o PATH")
+			}
+			return err
 		},
 	}
 }

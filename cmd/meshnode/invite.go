@@ -51,7 +51,8 @@ meshnode start --join TOKEN`,
 		},
 	}
 	cmd.Flags().StringSliceVar(&o.Roles, "roles", nil, "what the joiner may do: submit, work, store, admin (all of them)")
-	cmd.Flags().DurationVar(&o.For, "for", 24*time.Hour, "how long the token may be used, at most 2160h")
+	o.For = 24 * time.Hour
+	cmd.Flags().Var((*period)(&o.For), "for", "how long the token may be used, at most 90d")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meshnode/meshnode/internal/local"
+	"github.com/meshnode/meshnode/node"
 	"github.com/meshnode/meshnode/protocol"
 )
 
@@ -136,7 +137,11 @@ administer the mesh. A job that has its final result stays as it is.`,
 		Args:    exactly(1, "one job"),
 	}
 	cmd.RunE = withJob(a, func(ctx context.Context, c *local.Client, job protocol.CID) error {
-		if err := c.Cancel(ctx, job); err != nil {
+		err := c.Cancel(ctx, job)
+		if errors.Is(err, node.ErrEnded) {
+			return hinted(err, "see how it ended with: "+a.self()+" job status "+job.String())
+		}
+		if err != nil {
 			return err
 		}
 		fmt.Fprintln(os.Stderr, "cancelled")

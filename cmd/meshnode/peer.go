@@ -80,7 +80,11 @@ func peerRows(peers []node.Peer) [][]string {
 		if len(p.Addrs) > 0 {
 			addr = p.Addrs[0]
 		}
-		row := []string{name, shortID(p.ID), string(p.State), strconv.FormatFloat(p.Load, 'f', 2, 64), strconv.Itoa(p.Slots), orDash(p.Version), addr}
+		load := strconv.FormatFloat(p.Load, 'f', 2, 64)
+		if p.State == node.Dead || p.State == node.Left {
+			load = "-" // what it said last means nothing any more
+		}
+		row := []string{name, shortID(p.ID), string(p.State), load, strconv.Itoa(p.Slots), orDash(p.Version), addr}
 		if labelled {
 			row = append(row, orDash(strings.Join(p.Labels, ",")))
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -76,6 +77,58 @@ func formatBytes(n int64) string {
 		unit++
 	}
 	return fmt.Sprintf("%.1f %ciB", value, units[unit])
+}
+
+// period is the value of a flag that takes a time: what Go writes, and days and
+// weeks in front of that, like 90m, 36h, 2d or 1w2d12h.
+type period time.Duration
+
+var errPeriod = errors.New("a time is numbers with units of ms, s, m, h, d (24 h) or w (7 d), like 90s, 1h30m, 2d or 1w")
+
+// longUnits are what Go's durations lack.
+var longUnits = regexp.MustCompile(`^(?:([0-9]+)w)?(?:([0-9]+)d)?`)
+
+// maxLong bounds each of them, so that their sum is a time.
+const maxLong = 10_000
+
+func parsePeriod(text string) (time.Duration, error) {
+	parts := longUnits.FindStringSubmatch(text)
+	rest := text[len(parts[0]):]
+	var d time.Duration
+	if rest != "" || parts[0] == "" {
+		var err error
+		if d, err = time.ParseDuration(rest); err != nil || parts[0] != "" && (d < 0 || rest[0] == '+') {
+			return 0, errPeriod
+		}
+	}
+	for i, unit := range []time.Duration{7 * 24 * time.Hour, 24 * time.Hour} {
+		if parts[i+1] == "" {
+			continue
+		}
+		n, err := strconv.Atoi(parts[i+1])
+		if err != nil || n > maxLong || d > math.MaxInt64-time.Duration(n)*unit {
+			return 0, errPeriod
+		}
+		d += time.Duration(n) * unit
+	}
+	return d, nil
+}
+
+func (p *period) Set(text string) error {
+	d, err := parsePeriod(text)
+	if err == nil {
+		*p = period(d)
+	}
+	return err
+}
+
+func (p *period) Type() string { return "duration" }
+
+func (p *period) String() string {
+	if *p == 0 {
+		return ""
+	}
+	return time.Duration(*p).String()
 }
 
 // exactBytes writes a size as a flag takes it, in the largest unit that leaves

@@ -66,3 +66,35 @@ func TestFormat(t *testing.T) {
 		}
 	}
 }
+
+func TestParsePeriod(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, c := range []struct {
+		text string
+		want time.Duration
+		bad  bool
+	}{
+		{"90m", 90 * time.Minute, false}, {"1h30m", 90 * time.Minute, false}, {"0s", 0, false}, {"-1h", -time.Hour, false},
+		{"2d", 2 * day, false}, {"1w", 7 * day, false}, {"1w2d12h", 9*day + 12*time.Hour, false}, {"1d1ms", day + time.Millisecond, false},
+		{"", 0, true}, {"2", 0, true}, {"d", 0, true}, {"-2d", 0, true}, {"2d-1h", 0, true}, {"2d+1h", 0, true}, {"1d1w", 0, true}, {"1.5d", 0, true},
+		{"20000w", 0, true}, {"99999999999999999999d", 0, true}, {"2d 1h", 0, true}, {"soon", 0, true},
+		{"10000w2562047h", 0, true},
+	} {
+		got, err := parsePeriod(c.text)
+		if got != c.want || (err != nil) != c.bad {
+			t.Errorf("%q: got %v, %v, want %v", c.text, got, err, c.want)
+		}
+	}
+}
+
+func TestExactBytesReadsBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.Int64Range(1, 1<<52).Draw(t, "size")
+		if rapid.Bool().Draw(t, "even") {
+			n = n >> 30 << 20
+		}
+		if again, err := parseBytes(exactBytes(max(n, 1))); err != nil || again != max(n, 1) {
+			t.Errorf("%d became %q, %d, %v", n, exactBytes(max(n, 1)), again, err)
+		}
+	})
+}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/meshnode/meshnode/internal/local"
+	"github.com/meshnode/meshnode/node"
 	"github.com/meshnode/meshnode/protocol"
 )
 
@@ -38,7 +39,12 @@ func (o output) check() error {
 // collect writes the job's result where it goes.
 func (o output) collect(ctx context.Context, c *local.Client, job protocol.CID, stdout, stderr io.Writer) error {
 	provisional, err := o.write(ctx, c, job, stdout)
-	if err != nil {
+	switch {
+	case errors.Is(err, node.ErrNotFinished):
+		return hinted(err, "wait for it with: meshnode job wait "+job.String())
+	case errors.Is(err, node.ErrJobFailed):
+		return hinted(knownNames(ctx, c).inError(err), "see what happened with: meshnode job status "+job.String()+", and: meshnode job logs "+job.String())
+	case err != nil:
 		return err
 	}
 	if provisional {

@@ -94,7 +94,7 @@ meshnode invite
 meshnode run --map filter.go --in docs`,
 	}
 	root.PersistentFlags().StringVar(&a.dir, "dir", "", "home of the node ($"+dirVariable+", or ~/.meshnode)")
-	root.SetFlagErrorFunc(misuse)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, plainFlag(err)) })
 	root.SetHelpCommand(newHelp())
 	root.AddCommand(
 		newStart(a), newInvite(a), newPeer(a), newStatus(a),
@@ -104,6 +104,17 @@ meshnode run --map filter.go --in docs`,
 	)
 	group(root)
 	return root
+}
+
+// plainFlag says of a number that is none what would be, and not which function
+// of Go found out.
+func plainFlag(err error) error {
+	text := err.Error()
+	before, _, found := strings.Cut(text, "strconv.")
+	if !found {
+		return err
+	}
+	return errors.New(before + "it is a whole number")
 }
 
 // group makes cmd a command that only holds others: alone it shows its help,

@@ -92,7 +92,7 @@ func (o *runOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.out.path, "out", "", "file for the result, or with --partitions a new folder of part-00000, ...")
 	f.IntVar(&o.spec.Partitions, "partitions", 0, "parts of the result, one reduce task each (1)")
 	f.Var(&o.split, "split", "bytes that one map task reads, like 64MiB (16MiB)")
-	f.DurationVar(&o.spec.Timeout, "timeout", 0, "limit of one task's time (1h)")
+	f.Var((*period)(&o.spec.Timeout), "timeout", "limit of one task's time (1h)")
 	f.Var(&o.memory, "memory", "limit of one task's memory (1GiB, or --require mem= if that is more)")
 	f.Var(&o.log, "log-limit", "how much is kept of one task's log (1MiB)")
 	f.Var(&o.output, "output-limit", "how much one task may print (4GiB)")

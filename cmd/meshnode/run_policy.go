@@ -25,8 +25,8 @@ type policyOptions struct {
 	retries  int
 	require  requirement
 	env      []string
-	expire   time.Duration
-	keep     time.Duration
+	expire   period
+	keep     period
 }
 
 // policyHelp explains them.
@@ -66,8 +66,8 @@ func (o *policyOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.require, "require", "what a task needs of its node: cpu=N,mem=SIZE,label=NAME[=VALUE]; may be repeated")
 	f.Var(&o.mode, "mode", "what two different results of a task mean: strict (a fault) or provenance (the lowest counts)")
 	f.StringArrayVar(&o.env, "env", nil, "variable for the programs: NAME=VALUE, or NAME to take it from here; may be repeated")
-	f.DurationVar(&o.expire, "expire", 0, "the job fails if it has not ended after that time, like 90m or 48h (24h)")
-	f.DurationVar(&o.keep, "keep", 0, "how long its result is kept, at least, after --expire (168h, seven days)")
+	f.Var(&o.expire, "expire", "the job fails if it has not ended after that time, like 90m or 2d (24h)")
+	f.Var(&o.keep, "keep", "how long its result is kept, at least, after --expire, like 12h or 2w (7d)")
 	f.IntVar(&o.retries, "retries", 0, fmt.Sprintf("runs of one task that trouble of nodes may end until the job fails, 1 to %d (%d)", protocol.MaxRetries, protocol.DefaultRetries))
 	f.BoolVar(&o.strict, "strict", false, "the same as --mode strict")
 	_ = f.MarkHidden("strict") // it is defined one line above
@@ -102,7 +102,7 @@ func (o *policyOptions) fill(cmd *cobra.Command, spec *node.JobSpec) error {
 	}
 	spec.Policy = protocol.Policy{Strategy: o.strategy.value, Queue: o.queue.value, Priority: o.priority, Retries: o.retries}
 	spec.Require, spec.Mode, spec.Env = protocol.Require(o.require), o.mode.value, env
-	spec.Expire, spec.Keep = o.expire, o.keep
+	spec.Expire, spec.Keep = time.Duration(o.expire), time.Duration(o.keep)
 	return nil
 }
 

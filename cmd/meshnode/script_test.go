@@ -127,11 +127,15 @@ func story(ts *testscript.TestScript, name string) *localtest.Node {
 	case "provisional":
 		st.State, n.Partial = protocol.StateProvisional, true
 	case "failed":
-		st.State, st.Error = protocol.StateFailed, "task 0/1 failed on node " + firstPeer + ": exit status 3\nbecause\n"
+		st.State, st.Error = protocol.StateFailed, "task 0/1 failed on node "+firstPeer+": exit status 3\nbecause\n"
 	case "cancelled":
 		st.State = protocol.StateCancelled
 	case "stories":
 		n.Stories = stories(first, second, running, st)
+	case "ended":
+		n.Errs["Cancel"] = fmt.Errorf("%w: it is final, and stays so", node.ErrEnded)
+		n.Errs["Cat"] = fmt.Errorf("%w: %s is a folder; fetch it with get", node.ErrInput, localtest.Job())
+		n.Members[1].State = node.Dead
 	case "hangs":
 		n.Hangs["Wait"] = true
 	case "hangs at submit":

@@ -27,11 +27,11 @@ const leaveWithin = 8 * time.Second
 type startOptions struct {
 	config   node.Config
 	memory   byteSize
-	logLevel slog.Level
+	logLevel logLevel
 }
 
 func newStart(a *app) *cobra.Command {
-	o := &startOptions{logLevel: slog.LevelWarn}
+	o := &startOptions{logLevel: logLevel(slog.LevelWarn)}
 	cmd := &cobra.Command{
 		Use:   "start",
 		Short: "Run a node, in the foreground",
@@ -77,7 +77,7 @@ meshnode --dir /tmp/b start --listen /ip4/127.0.0.1/tcp/0 --join TOKEN`,
 	f.StringArrayVar(&o.config.Labels, "label", nil, "NAME or NAME=VALUE that jobs may demand of their nodes; may be repeated")
 	f.BoolVar(&o.config.AllowExec, "allow-exec", false, "run native commands of this mesh's members; read above what that means")
 	f.BoolVar(&o.config.MDNS, "mdns", false, "look for members of the mesh on the local network")
-	f.TextVar(&o.logLevel, "log-level", slog.LevelWarn, "what to log to standard error: debug, info, warn, error")
+	f.Var(&o.logLevel, "log-level", "what to log to standard error: debug, info, warn or error (warn)")
 	return cmd
 }
 
@@ -124,10 +124,15 @@ func runStart(ctx context.Context, a *app, o *startOptions, out io.Writer) error
 	if o.config.Memory = int64(o.memory); o.memory == 0 {
 		o.config.Memory = machineMemory() // 0, where it is not known, leaves it to the node
 	}
-	o.config.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: o.logLevel}))
+	o.config.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.Level(o.logLevel)}))
 	named := o.config.Name != ""
 	if !named {
 		o.config.Name = lastName(dir)
+	}
+	if o.config.Join != "" { // before anything is made for a mesh that cannot be joined
+		if _, err := protocol.ParseToken(o.config.Join); err != nil {
+			return startHint(a, o, fmt.Errorf("joining: %w", err))
+		}
 	}
 	n, err := node.New(o.config)
 	if err != nil {
@@ -238,6 +243,8 @@ and on the other machine:              meshnode start --join TOKEN
 // startHint adds what to do about an error of starting or running a node.
 func startHint(a *app, o *startOptions, err error) error {
 	switch {
+	case errors.Is(err, node.ErrInUse) && o.config.AllowExec:
+		return hinted(err, "to let that node run native commands, end it (Ctrl-C where it runs, or SIGTERM) and start it again with --allow-exec; or start a second node with another --dir")
 	case errors.Is(err, node.ErrInUse):
 		return hinted(err, "talk to it with: "+a.self()+" status; or start a second node with another --dir")
 	case errors.Is(err, syscall.EADDRINUSE), strings.Contains(err.Error(), "address already in use"):

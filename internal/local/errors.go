@@ -42,6 +42,7 @@ func kinds() []kind {
 		{"not_finished", node.ErrNotFinished, http.StatusConflict},
 		{"job_failed", node.ErrJobFailed, http.StatusConflict},
 		{"no_capable_node", node.ErrNoCapableNode, http.StatusConflict},
+		{"job_ended", node.ErrEnded, http.StatusConflict},
 		{"in_use", node.ErrInUse, http.StatusConflict},
 		{"bad_input", node.ErrInput, http.StatusBadRequest},
 		{"stopping", ErrStopping, http.StatusServiceUnavailable},
