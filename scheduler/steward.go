@@ -280,9 +280,7 @@ func (s *Steward) claimedBy(now time.Time, from peer.ID, boot uint64, k protocol
 	c.until, c.boot = now.Add(protocol.ClaimTTL), boot
 	if running && !c.running {
 		c.running, c.began = true, now
-		if !s.plan.isDone(k) || s.plan.at(k).lost { // else a ping that its receipt has overtaken
-			s.story.note(now, protocol.Event{Kind: protocol.EventStarted, Tasks: []protocol.Key{k}, Peer: from})
-		}
+		s.noteStart(now, k, from)
 	}
 	claims[k] = c
 	if s.second[k].by == s.claims[k].by {

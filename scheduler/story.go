@@ -44,6 +44,14 @@ func (s *story) note(now time.Time, e protocol.Event) {
 	s.events = append(s.events, e)
 }
 
+// noteStart notes that a node runs task k, unless it tells so in a ping that the
+// task's receipt has overtaken.
+func (s *Steward) noteStart(now time.Time, k protocol.Key, by peer.ID) {
+	if !s.plan.isDone(k) || s.plan.at(k).lost {
+		s.story.note(now, protocol.Event{Kind: protocol.EventStarted, Tasks: []protocol.Key{k}, Peer: by})
+	}
+}
+
 // shorten keeps the end of a story whose job has ended.
 func (s *story) shorten() {
 	if n := len(s.events); n > storyKept {
