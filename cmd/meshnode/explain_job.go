@@ -33,15 +33,28 @@ func (t *teller) job() {
 		t.table(rows)
 	}
 	if len(t.e.Workers) > 0 {
-		rows := [][]string{{"WORKER", "DONE", "FAILED", "TIME"}}
+		rows := [][]string{{"WORKER", "RESULTS", "FAILED", "TIME"}}
 		for _, w := range t.e.Workers {
 			rows = append(rows, []string{t.names.of(w.Peer), strconv.Itoa(w.Runs), strconv.Itoa(w.Failed), formatDuration(w.Took)})
 		}
 		t.gap()
 		t.table(rows)
 	}
+	if n := repeats(t.e.Stages); n > 0 {
+		t.gap()
+		t.say("%s of tasks that had a result already, or had had one: of what was lost with a node, or was slow", count(n, "run"))
+	}
 	t.refusals()
 	t.troubles()
+}
+
+// repeats is how many runs gave a result beyond one of each task.
+func repeats(stages []node.StageShare) int {
+	n := 0
+	for _, s := range stages {
+		n += max(0, s.Runs-s.Failed-s.Done)
+	}
+	return n
 }
 
 // refusals groups who did not take tasks, and why.
