@@ -128,7 +128,7 @@ func (r *Runner) Run(ctx context.Context, w Work) (Output, error) {
 }
 
 // Prefetch brings what a task will read first: the small files of a split, or
-// the documents that say where the rest is. What it cannot bring, Run will say.
+// the first blocks of results. What it cannot bring, Run will say.
 func (r *Runner) Prefetch(ctx context.Context, w Work) {
 	var blocks []protocol.CID
 	if w.Manifest.Stages[w.Task.Stage].Kind == protocol.MapStage {
@@ -137,7 +137,7 @@ func (r *Runner) Prefetch(ctx context.Context, w Work) {
 			return
 		}
 		blocks = smallFiles(ranges)
-	} else if w.Manifest.Stages[w.Task.Stage].Kind != protocol.ConcatStage {
+	} else {
 		for _, in := range w.Inputs {
 			blocks = append(blocks, in.CID)
 		}
@@ -207,27 +207,4 @@ func (t *running) checkInputs() error {
 		return fmt.Errorf("it was handed %d inputs and reads %d", len(t.w.Inputs), want)
 	}
 	return nil
-}
-
-func (t *running) concat(ctx context.Context) (Output, error) {
-	parts := make([]storage.Part, len(t.w.Inputs))
-	for i, in := range t.w.Inputs {
-		parts[i] = storage.Part{CID: in.CID, Size: in.Size}
-	}
-	root, size, err := storage.Concat(ctx, t.put, parts)
-	if err != nil {
-		return Output{}, fmt.Errorf("joining %d files: %w", len(parts), err)
-	}
-	if len(parts) == 1 && size <= protocol.MaxInline && root.Codec() == protocol.CodecRaw {
-		// The file is its own join, and small: whoever says that this is the
-		// result should have it.
-		data, err := t.get.Get(ctx, root)
-		if err != nil {
-			return Output{}, lost(root, err)
-		}
-		if err := t.put.Put(ctx, root, data); err != nil {
-			return Output{}, fmt.Errorf("storing the output: %w", err)
-		}
-	}
-	return Output{Result: root, Size: size}, nil
 }
