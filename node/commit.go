@@ -61,15 +61,14 @@ type commitFact struct {
 	n      *Node
 	job    protocol.CID
 	once   sync.Once
-	fact   protocol.Fact
+	fact   *protocol.Fact // as others read it
 	signed protocol.Signed
 	err    error
 }
 
 func (f *commitFact) sign(copies int) (protocol.Signed, error) {
 	f.once.Do(func() {
-		f.fact = protocol.Fact{Job: f.job, Kind: protocol.Committed, By: f.n.id, At: time.Now(), Copies: copies}
-		f.signed, f.err = protocol.SignFact(f.fact, f.n.mesh.Key())
+		f.signed, f.fact, f.err = f.n.signFact(protocol.Fact{Job: f.job, Kind: protocol.Committed, At: time.Now(), Copies: copies})
 	})
 	return f.signed, f.err
 }
@@ -103,7 +102,8 @@ func (n *Node) begins(ctx context.Context, id protocol.CID, c *scheduler.Commit,
 	if err := n.ensureJob(ctx, id, n.id); err != nil {
 		return err
 	}
-	ok := n.loop.do(ctx, func(now time.Time) {
+	err = fmt.Errorf("job %s does not begin: it has expired, or this node is ending", id)
+	n.loop.do(ctx, func(now time.Time) {
 		j := n.loop.jobs[id]
 		if j == nil {
 			return // expired meanwhile
@@ -111,15 +111,15 @@ func (n *Node) begins(ctx context.Context, id protocol.CID, c *scheduler.Commit,
 		j.sourced = now
 		j.setSources(c.Holders())
 		fresh := j.plan.Ledger.Fact(protocol.Committed) == nil
-		n.loop.add(now, j, opened{facts: []openFact{{signed, &fact.fact}}})
+		n.loop.add(now, j, opened{facts: []openFact{{signed, fact.fact}}})
 		if fresh {
 			n.loop.perform(now, j.steward.Begin(now))
 		}
+		if err = nil; !n.remembers(j, protocol.Committed) {
+			err = errNotKept("the commitment", id)
+		}
 	})
-	if !ok {
-		return errors.New("this node is ending")
-	}
-	return nil
+	return err
 }
 
 // runnable checks that some live node can run each stage.

@@ -124,15 +124,26 @@ func (l *loop) state(now time.Time, f protocol.Fact) {
 	if j == nil {
 		return
 	}
-	f.By = l.n.id
-	signed, err := protocol.SignFact(f, l.n.mesh.Key())
+	signed, open, err := l.n.signFact(f)
 	if err != nil {
 		l.n.log.Error("fact not signed", "job", f.Job, "error", err)
 		return
 	}
-	o := opened{facts: []openFact{{signed, &f}}}
+	o := opened{facts: []openFact{{signed, open}}}
 	l.add(now, j, o)
 	l.tell(now, j, o)
+}
+
+// signFact signs a fact of this node's and returns it as others read it: times
+// lose their last digits on the way, and in the order of a ledger what differs
+// by them is two.
+func (n *Node) signFact(f protocol.Fact) (protocol.Signed, *protocol.Fact, error) {
+	signed, err := protocol.SignFact(f, n.mesh.Key())
+	if err != nil {
+		return protocol.Signed{}, nil, err
+	}
+	open, err := protocol.OpenFact(signed)
+	return signed, open, err
 }
 
 // tell brings receipts and facts of this node to the stewards of the shards

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/meshnode/meshnode/protocol"
@@ -35,6 +36,24 @@ func (n *Node) hasReceipt(job, result protocol.CID) bool {
 
 func (n *Node) keepFact(job protocol.CID, s protocol.Signed) (kept bool) {
 	return n.keep(ledgerKey(job, "fact", s.Body), protocol.Encode(s))
+}
+
+// remembers reports whether the disk has it from somebody that a job is
+// committed, or cancelled. What was refused when it came is written now, if
+// the disk takes it.
+func (n *Node) remembers(j *job, kind protocol.FactKind) bool {
+	stated := j.plan.Ledger.Stated(kind)
+	for _, s := range stated {
+		if _, err := n.store.GetMeta(ledgerKey(j.plan.Job, "fact", s.Body)); err == nil {
+			return true
+		}
+	}
+	return len(stated) > 0 && n.keepFact(j.plan.Job, stated[0])
+}
+
+// errNotKept answers whoever asks to be told that the disk has something.
+func errNotKept(what string, job protocol.CID) error {
+	return fmt.Errorf("%s of job %s could not be written to this node's disk: free some space there, or ask another node", what, job)
 }
 
 func (n *Node) keep(key string, value []byte) (kept bool) {

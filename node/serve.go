@@ -114,8 +114,8 @@ func (n *Node) holdReceipts(ctx context.Context, h *protocol.Hold) error {
 		}
 	})
 	for _, r := range o.receipts { // what no ledger here took is kept all the same
-		if !n.hasReceipt(h.Job, r.open.Result) {
-			n.keepReceipt(h.Job, r)
+		if !n.hasReceipt(h.Job, r.open.Result) && !n.keepReceipt(h.Job, r) {
+			return errNotKept("a receipt", h.Job)
 		}
 	}
 	return nil
@@ -160,17 +160,18 @@ func (n *Node) committed(ctx context.Context, c *protocol.Commit) error {
 	if err != nil {
 		return err
 	}
-	known := false
+	err = fmt.Errorf("job %s is not kept: it has expired, or this node is ending", id)
 	n.loop.do(ctx, func(now time.Time) {
-		if j := n.loop.jobs[id]; j != nil {
-			n.loop.add(now, j, o)
-			known = true
+		j := n.loop.jobs[id]
+		if j == nil {
+			return
+		}
+		n.loop.add(now, j, o)
+		if err = nil; !n.remembers(j, protocol.Committed) { // it would not come back after a restart
+			err = errNotKept("the commitment", id)
 		}
 	})
-	if !known {
-		return fmt.Errorf("job %s is not kept: it has expired, or this node is ending", id)
-	}
-	return nil
+	return err
 }
 
 func (n *Node) keepManifest(ctx context.Context, doc []byte) error {
@@ -312,6 +313,9 @@ func (n *Node) cancelled(ctx context.Context, c *protocol.Cancel) (known bool, e
 		}
 		n.loop.add(now, j, o)
 		n.loop.tell(now, j, o)
+		if !n.remembers(j, protocol.Cancelled) {
+			err = errNotKept("the cancellation", c.Job)
+		}
 	})
 	return known, err
 }
