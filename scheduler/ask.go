@@ -35,8 +35,8 @@ const (
 )
 
 // Ask asks for a question to be put to a node. The answer, or that there is
-// none, is reported to the machine that asked; signs that a node which is
-// asked to hold something lives, to its Alive. To may be this node.
+// none, is reported to the machine that asked; signs that a node which has not
+// answered yet lives, to its Alive. To may be this node.
 type Ask struct {
 	To       peer.ID
 	Question Question

@@ -51,6 +51,7 @@ type place struct {
 	sure    []bool // and had said before
 	seen    int    // the round of that answer
 	asked   time.Time
+	heard   time.Time    // when it last answered anything, or gave a sign of life
 	open    int          // the round of the question that it has not answered
 	copying map[int]bool // the roots that it was asked to hold
 	until   time.Time    // another one is asked to hold them then
@@ -128,11 +129,12 @@ func (p *Placement) Tick(now time.Time) []Effect {
 	return out
 }
 
-// dropDeaf gives up nodes that have been silent for too long.
+// dropDeaf gives up nodes that have been silent for too long. One that looks up
+// thousands of roots gives signs of life meanwhile, and is waited for.
 func (p *Placement) dropDeaf(now time.Time) {
 	for _, id := range p.order {
 		n := p.nodes[id]
-		if n.open > 0 && now.Sub(n.asked) >= deafAfter || len(n.copying) > 0 && now.Sub(n.until) >= deafAfter {
+		if n.open > 0 && now.Sub(n.asked) >= deafAfter && now.Sub(n.heard) >= deafAfter || len(n.copying) > 0 && now.Sub(n.until) >= deafAfter {
 			p.drop(id, "it does not answer")
 		}
 	}
@@ -260,9 +262,14 @@ func (p *Placement) named(ask *Ask, i int) bool {
 	return slices.ContainsFunc(ask.Sources, func(id peer.ID) bool { return p.said(p.nodes[id], i) })
 }
 
-// Alive notes that a node which copies lives and is at work.
+// Alive notes that a node which was asked lives and is at work.
 func (p *Placement) Alive(now time.Time, id peer.ID) {
-	if n := p.nodes[id]; n != nil && len(n.copying) > 0 {
+	n := p.nodes[id]
+	if n == nil {
+		return
+	}
+	n.heard = now
+	if len(n.copying) > 0 {
 		n.until = now.Add(signEvery)
 	}
 }
@@ -277,6 +284,7 @@ func (p *Placement) Answered(now time.Time, r Reply) []Effect {
 	case r.Gone != "":
 		p.drop(r.Ask.To, r.Gone)
 	case r.Ask.Question == AskHeld:
+		n.heard = now
 		p.inventory(n, r)
 	case r.Ask.Question == AskHold:
 		p.copied(n, r)

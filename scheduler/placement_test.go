@@ -180,6 +180,33 @@ func TestPlacementWaitsForCopies(t *testing.T) {
 	}
 }
 
+// TestPlacementWaitsForInventories has all nodes take a minute to say what they
+// hold, with signs of life: none of them is deaf.
+func TestPlacementWaitsForInventories(t *testing.T) {
+	ids := peers(3)
+	p := NewPlacement("key", []protocol.CID{someRoot}, 3, ids, ids)
+	asks, now := asksOf(p.Tick(noon), AskHeld), noon
+	for round := 1; round <= 2; round++ {
+		for range 60 {
+			now = now.Add(time.Second)
+			for _, id := range ids {
+				p.Alive(now, id)
+			}
+			if out := p.Tick(now); len(out) > 0 || p.Ended() {
+				t.Fatalf("round %d, after %s: %v", round, now.Sub(noon), out)
+			}
+		}
+		var out []Effect
+		for _, id := range ids {
+			out = append(out, p.Answered(now, reply(asks[id], 1, true))...)
+		}
+		asks = asksOf(out, AskHeld)
+	}
+	if r := p.Result(); !p.Ended() || !r.Enough() || r.Copies != 3 {
+		t.Errorf("ended %v with %+v", p.Ended(), r)
+	}
+}
+
 // play carries a machine to its end in virtual time. Who answers after no time
 // does not answer.
 func play(m asker, answer func(a Ask, now time.Time) (Reply, time.Duration)) time.Duration {
