@@ -325,14 +325,20 @@ func (l *loop) received(now time.Time, from peer.ID, d *protocol.Done, o opened)
 }
 
 // announced compares ledgers: it gives the announcer what it lacks, and asks
-// for what is lacking here.
+// for what is lacking here. Facts it always gives, receipts not in too short
+// order: one small message would have this node encode thousands.
 func (l *loop) announced(now time.Time, from peer.ID, a *protocol.Announce) {
 	j := l.jobs[a.Job]
 	if j == nil || a.Shard >= j.plan.Layout.Shards() {
 		return
 	}
 	l.wake(now, j, a.Shard)
+	to := replyTo{from, a.Job, a.Shard}
+	a.Want = a.Want && l.replies.due(now, to)
 	for _, d := range j.plan.Ledger.LackedBy(a) {
+		if len(d.Receipts) > 0 {
+			l.replies.given(now, to)
+		}
 		l.send(from, d)
 	}
 	if a.Reply && j.plan.Ledger.Lacks(a) {

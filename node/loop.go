@@ -47,6 +47,7 @@ type loop struct {
 	nodes     []scheduler.Node
 	turns     turns // of peers, to hand the loop what they say
 	acks      acks
+	replies   replies
 	inbox     []protocol.Message // this node's messages to itself
 	pinged    time.Time
 	refreshed time.Time // when nodes was last brought up to date
