@@ -74,6 +74,18 @@ func (n *Node) unexpired(id protocol.CID, m *protocol.Manifest) error {
 	return nil
 }
 
+// maxAhead is how far a submitter's clock may be ahead.
+const maxAhead = 24 * time.Hour
+
+// bounded fails for a job that nodes would have to remember for longer than any
+// may be kept: one that says that it was created years from now.
+func (n *Node) bounded(id protocol.CID, m *protocol.Manifest) error {
+	if m.KeepUntil.Sub(n.absolute()) > protocol.MaxLife+maxAhead {
+		return because(RefusedBounds, fmt.Errorf("job %s is to be kept until %s, longer than any may be: look at the clock of the node that submitted it", id, m.KeepUntil.Format(time.RFC3339)))
+	}
+	return nil
+}
+
 // sweep forgets jobs, until the node ends.
 func (n *Node) sweep() {
 	tick := time.NewTicker(sweepEvery)

@@ -381,7 +381,7 @@ func (n *Node) storing() []peer.ID {
 
 // learn makes a job known from its manifest, and loads what this node's disk
 // has of its ledger. A job that has expired, or that somebody submitted who
-// may not, is not learned.
+// may not, or that finds no room, is not learned.
 func (n *Node) learn(ctx context.Context, id protocol.CID, doc []byte) error {
 	m, err := protocol.OpenManifest(doc)
 	if err != nil {
@@ -393,18 +393,24 @@ func (n *Node) learn(ctx context.Context, id protocol.CID, doc []byte) error {
 	if err := n.unexpired(id, m); err != nil {
 		return err
 	}
+	if err := n.bounded(id, m); err != nil {
+		return err
+	}
 	kept := n.keptLedger(ctx, id)
-	ok := n.loop.do(ctx, func(now time.Time) {
-		if l := n.loop; l.jobs[id] == nil {
-			j := l.learn(now, id, m)
-			l.add(now, j, kept)
+	err = fmt.Errorf("learning job %s: %w", id, context.Canceled)
+	n.loop.do(ctx, func(now time.Time) {
+		l := n.loop
+		if l.jobs[id] == nil {
+			if !l.room() {
+				err = because(RefusedFull, fmt.Errorf("job %s is not taken up: this node looks after %d jobs that have not ended; use another node, or wait until some of them end", id, maxJobs))
+				return
+			}
+			l.add(now, l.learn(now, id, m), kept)
 		}
+		err = nil
 		n.known.Store(id, m) // here, or it might have been forgotten before it is known
 	})
-	if !ok {
-		return fmt.Errorf("learning job %s: %w", id, context.Canceled)
-	}
-	return nil
+	return err
 }
 
 // ability is what a member has said, in this start of it, that it can run.

@@ -243,9 +243,8 @@ func (l *loop) send(to peer.ID, m protocol.Message) {
 	l.n.wire.send(to, m)
 }
 
-// learn makes a job known here that is not.
+// learn makes a job known here that is not. There is room for it.
 func (l *loop) learn(now time.Time, id protocol.CID, m *protocol.Manifest) *job {
-	l.evict()
 	if now.Sub(l.refreshed) >= restEvery {
 		l.refresh(now)
 	}
@@ -254,11 +253,12 @@ func (l *loop) learn(now time.Time, id protocol.CID, m *protocol.Manifest) *job 
 	return j
 }
 
-// evict forgets the oldest ended job when there are too many. Its ledger
-// stays on disk.
-func (l *loop) evict() {
+// room reports whether one more job can be kept in memory. It forgets the oldest
+// ended one when there are too many, whose ledger stays on disk; one that has
+// not ended is not given up for another.
+func (l *loop) room() bool {
 	if len(l.jobs) < maxJobs {
-		return
+		return true
 	}
 	var oldest *job
 	for _, id := range l.jobIDs() {
@@ -266,10 +266,12 @@ func (l *loop) evict() {
 			oldest = j
 		}
 	}
-	if oldest != nil {
-		delete(l.jobs, oldest.plan.Job)
-		l.n.known.Delete(oldest.plan.Job)
+	if oldest == nil {
+		return false
 	}
+	delete(l.jobs, oldest.plan.Job)
+	l.n.known.Delete(oldest.plan.Job)
+	return true
 }
 
 // stopAll ends what runs here.

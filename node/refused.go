@@ -27,6 +27,7 @@ const (
 	RefusedCancel    Refusal = "forged_cancel"     // by neither the job's submitter nor an admin
 	RefusedSubmitter Refusal = "may_not_submit"    // a job of one without the role for it
 	RefusedExpired   Refusal = "expired_job"       // after its manifest's end
+	RefusedFull      Refusal = "too_many_jobs"     // one more job than a node keeps in memory, none of which has ended
 )
 
 // refusal is an error that says under which cause it is counted.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/meshnode/meshnode/protocol"
 	"github.com/meshnode/meshnode/scheduler"
@@ -17,6 +18,10 @@ func (s JobSpec) check() error {
 	}
 	if s.Expire < 0 || s.Keep < 0 {
 		return fmt.Errorf("%w: a job runs, and its result is kept, for a time above zero, not %v and %v", ErrInput, s.Expire, s.Keep)
+	}
+	run, keep := positive(s.Expire, protocol.RunFor), positive(s.Keep, protocol.KeepFor)
+	if run > protocol.MaxLife || keep > protocol.MaxLife-run {
+		return fmt.Errorf("%w: a job may run, and its result be kept, for %d days in all, not %v and %v; fetch the result earlier, or add it as a file of its own", ErrInput, protocol.MaxLife/(24*time.Hour), run, keep)
 	}
 	for _, e := range s.Env {
 		if strings.HasPrefix(e, protocolEnv) {

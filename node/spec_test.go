@@ -1,10 +1,14 @@
 package node
 
 import (
+	"crypto/rand"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
 
 	"github.com/meshnode/meshnode/protocol"
 	"github.com/meshnode/meshnode/scheduler"
@@ -47,6 +51,38 @@ func TestLabels(t *testing.T) {
 
 // TestManifestSaysWhatTheSpecSays: nothing that a submitter chooses is dropped
 // on the way, and what it leaves open gets its default.
+// TestLifeIsBounded holds that what a specification may ask for, its manifest may
+// say, and no more.
+func TestLifeIsBounded(t *testing.T) {
+	n := &Node{}
+	for _, c := range []struct {
+		expire, keep time.Duration
+		ok           bool
+	}{
+		{0, 0, true},
+		{protocol.MaxLife - protocol.KeepFor, 0, true},
+		{0, protocol.MaxLife - protocol.RunFor, true},
+		{0, protocol.MaxLife, false},
+		{protocol.MaxLife, time.Minute, false},
+		{math.MaxInt64, math.MaxInt64, false},
+	} {
+		spec := JobSpec{Expire: c.expire, Keep: c.keep}
+		if err := spec.check(); (err == nil) != c.ok || err != nil && !errors.Is(err, ErrInput) {
+			t.Errorf("%v and %v: %v", c.expire, c.keep, err)
+		}
+		m := n.describe(spec, scheduler.Chain{Splits: 1, Map: protocol.Program{Kind: protocol.Func, Func: "f"}}, nil, emptyBlock)
+		key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+		must(t, err)
+		doc, err := protocol.SignManifest(*m, key)
+		if err == nil {
+			_, err = protocol.OpenManifest(doc)
+		}
+		if (err == nil) != c.ok {
+			t.Errorf("a manifest of %v and %v: %v", c.expire, c.keep, err)
+		}
+	}
+}
+
 func TestManifestSaysWhatTheSpecSays(t *testing.T) {
 	n := &Node{}
 	chain := scheduler.Chain{Splits: 1, Partitions: 1, Map: protocol.Program{Kind: protocol.Wasm}}

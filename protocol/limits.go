@@ -138,6 +138,9 @@ const (
 	// after that.
 	RunFor  = 24 * time.Hour
 	KeepFor = 7 * 24 * time.Hour
+	// MaxLife bounds both together: every node that hears of a job remembers it
+	// until then.
+	MaxLife = 366 * 24 * time.Hour
 )
 
 // Protocol IDs. The number is the major version: peers that do not share one

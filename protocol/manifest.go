@@ -208,6 +208,8 @@ func (m *Manifest) check() error {
 		return bad("its times are out of order")
 	case !timeBounded(m.Created) || !timeBounded(m.KeepUntil):
 		return bad("its times are out of bounds")
+	case m.KeepUntil.Sub(m.Created) > MaxLife+time.Second: // times lose digits on the way
+		return bad("it is kept for %v after its creation, at most %v", m.KeepUntil.Sub(m.Created), MaxLife)
 	case !m.Splits.Defined() || m.Bytes < 0 || m.Bytes > MaxBytes:
 		return bad("no split table")
 	case slices.Contains(m.Inputs, ""):

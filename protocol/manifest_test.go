@@ -89,6 +89,7 @@ func TestBadManifestsAreRefused(t *testing.T) {
 		"a negative output":          func(m *Manifest) { m.Limits.Output = -1 },
 		"ends before it begins":      func(m *Manifest) { m.RunUntil = m.Created.Add(-time.Second) },
 		"kept for less than it runs": func(m *Manifest) { m.KeepUntil = m.RunUntil.Add(-time.Second) },
+		"kept for ever":              func(m *Manifest) { m.KeepUntil = m.Created.Add(MaxLife + time.Minute) },
 		"no split table":             func(m *Manifest) { m.Splits = "" },
 		"no tasks":                   func(m *Manifest) { m.Stages[0].Tasks = 0 },
 		"too many tasks":             func(m *Manifest) { m.Stages[0].Tasks = MaxTasks + 1 },
