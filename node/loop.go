@@ -50,6 +50,7 @@ type loop struct {
 	replies   replies
 	inbox     []protocol.Message // this node's messages to itself
 	pinged    time.Time
+	pingFrom  int       // the job, in the order of their IDs, with which the next round of pings begins
 	refreshed time.Time // when nodes was last brought up to date
 	load      [2]int
 }
