@@ -127,18 +127,41 @@ func (n *Node) held(ctx context.Context, h *protocol.Held) ([]bool, error) {
 	if len(h.Roots) > maxHoldRoots {
 		return nil, fmt.Errorf("at most %d roots in one call", maxHoldRoots)
 	}
+	known := n.vouchedFor(ctx, h)
 	out := make([]bool, len(h.Roots))
 	for i, root := range h.Roots {
 		if !root.Defined() {
+			continue
+		}
+		rides, vouched := known[root]
+		if rides {
+			out[i] = true
 			continue
 		}
 		whole, err := n.store.Complete(ctx, root)
 		if err != nil {
 			return nil, err
 		}
-		out[i] = whole && (h.Job == "" || n.hasReceipt(h.Job, root))
+		out[i] = whole && (h.Job == "" || vouched || n.hasReceipt(h.Job, root))
 	}
 	return out, nil
+}
+
+// vouchedFor are those of the roots of which the job's ledger in memory, all of
+// which is on the disk, has a receipt; and whether the result rides in it, so
+// that whoever has the receipt has the result. To ask the disk for each of
+// thousands costs a hundred times as much.
+func (n *Node) vouchedFor(ctx context.Context, h *protocol.Held) map[protocol.CID]bool {
+	if h.Job == "" {
+		return nil
+	}
+	var out map[protocol.CID]bool
+	n.loop.do(ctx, func(time.Time) {
+		if j := n.loop.jobs[h.Job]; j != nil && !j.unkept {
+			out = j.plan.Ledger.Vouched(h.Roots)
+		}
+	})
+	return out
 }
 
 // committed keeps a job that is about to run: its manifest and the fact.

@@ -260,3 +260,21 @@ func (l *Ledger) executions(shard int) int {
 	})
 	return n
 }
+
+// Vouched are those of results of which the ledger has a receipt, and whether
+// the result rides in one of them.
+func (l *Ledger) Vouched(results []protocol.CID) map[protocol.CID]bool {
+	asked := make(map[protocol.CID]bool, len(results))
+	for _, c := range results {
+		asked[c] = true
+	}
+	out := make(map[protocol.CID]bool, len(results))
+	l.everything(func(_ protocol.Key, r *record) {
+		for i := range r.receipts {
+			if e := &r.receipts[i]; asked[e.open.Result] {
+				out[e.open.Result] = out[e.open.Result] || len(e.signed.Block) > 0
+			}
+		}
+	})
+	return out
+}

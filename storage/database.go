@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -14,14 +15,20 @@ import (
 // and an idle node has a budget of 60 MiB for everything.
 const (
 	memTableBytes = 512 << 10
-	cacheBytes    = 512 << 10
+	cacheBytes    = 4 << 20
+	testCache     = 1 << 20 // of a test mesh's stores
+	filterBits    = 10      // a key: one lookup in a hundred of what is not there reads the disk
 	openTables    = 32
 )
 
 // openMeta opens the database. Pebble is used directly, not as a datastore: the
 // latter rewrites keys that look like paths.
 func openMeta(dir string, volatile bool) (*pebble.DB, *lazyFS, error) {
-	cache := pebble.NewCache(cacheBytes)
+	size := int64(cacheBytes)
+	if volatile {
+		size = testCache
+	}
+	cache := pebble.NewCache(size)
 	defer cache.Unref() // the database holds it
 	logs := &lazyFS{FS: vfs.Default, volatile: volatile, open: map[*lazyFile]struct{}{}}
 	db, err := pebble.Open(dir, &pebble.Options{
@@ -34,11 +41,21 @@ func openMeta(dir string, volatile bool) (*pebble.DB, *lazyFS, error) {
 		DisableTableStats:           true, // a background job that only tunes compactions
 		FormatMajorVersion:          pebble.FormatNewest,
 		Logger:                      quiet{},
+		Levels:                      filtered(),
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the metadata: %w", err)
 	}
 	return db, logs, nil
+}
+
+// filtered has every table say quickly what is not in it: most blocks that are
+// asked for are not here.
+func filtered() (levels [7]pebble.LevelOptions) {
+	for i := range levels {
+		levels[i].FilterPolicy = bloom.FilterPolicy(filterBits)
+	}
+	return levels
 }
 
 // quiet is pebble's log. What concerns a caller is returned as an error; a
