@@ -26,7 +26,7 @@ func (s *Steward) free(now time.Time, match func(protocol.Key, claim) bool, why 
 			if !c.running && !c.awarded.IsZero() {
 				never[c.by] = true
 			}
-			if s.plan.isDone(k) {
+			if s.plan.isDone(k) && !s.plan.tasks.get(k).lost {
 				continue
 			}
 			s.story.note(now, protocol.Event{Kind: protocol.EventLost, Tasks: []protocol.Key{k}, Peer: c.by, Text: why})

@@ -22,7 +22,7 @@ const (
 	fewLeft = 10
 	// enoughSamples is how many tasks of a stage must be done before their
 	// durations say what is slow.
-	enoughSamples = 5
+	enoughSamples = 20
 	// patience is for how long a task at the end of a stage runs alone, at
 	// least, and unknownPatience where no task of the stage is done yet.
 	patience        = time.Second
