@@ -63,6 +63,10 @@ var classes = []struct {
 	{"stewards in turn", func(c *scenario, rng *rand.Rand) {
 		c.size, c.taskTime, c.faults = max(c.size, 6), 3*time.Second, []func(*sim){stewardsInTurn}
 	}},
+	{"all stewards at once", func(c *scenario, rng *rand.Rand) {
+		c.size, c.taskTime, c.faults = max(c.size, 8), 2*time.Second, []func(*sim){allStewards}
+		c.m = simManifest(40+rng.IntN(80), rng.IntN(4), rng.IntN(2) == 0)
+	}},
 	{"everyone is steward", func(c *scenario, rng *rand.Rand) {
 		c.everyone, c.size, c.m = true, 2+rng.IntN(6), simManifest(1+rng.IntN(30), rng.IntN(3), rng.IntN(2) == 0)
 	}},
@@ -216,6 +220,18 @@ func stewardsInTurn(s *sim) {
 		shard := s.rng.IntN(2) * s.rng.IntN(s.layout().Shards())
 		s.after(d, func() { s.crash(s.nodes[Stewards(string(s.job), shard, 1, s.live())[0]], true, 0) })
 	}
+}
+
+// allStewards takes all stewards of the job away at once, with their disks and
+// for good, while others work: what those know must suffice.
+func allStewards(s *sim) {
+	d := time.Second + s.upTo(2*time.Second)
+	s.healed(d)
+	s.after(d, func() {
+		for _, id := range Stewards(string(s.job), 0, s.m.Copies, s.live()) {
+			s.crash(s.nodes[id], true, 0)
+		}
+	})
 }
 
 // partition splits the mesh in two and heals it.
