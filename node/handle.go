@@ -208,35 +208,36 @@ func (n *Node) full() string {
 }
 
 func (l *loop) awarded(now time.Time, from peer.ID, a *protocol.Award) {
-	j := l.jobs[a.Job]
-	if len(a.Tasks) > 0 && (j == nil || j.ended) {
-		return
+	if j, ok := l.given(a.Job, &a.Tasks, &a.Turn); ok {
+		l.perform(now, l.worker.Awarded(now, from, a, l.needsOf(j)))
 	}
-	if j != nil {
-		a.Tasks, a.Turn = l.n.within(j.plan.Manifest, a.Tasks), l.turnOf(j, a.Tasks, a.Turn)
-	}
-	l.perform(now, l.worker.Awarded(now, from, a, l.needsOf(j)))
 }
 
 // looted takes what this node has stolen.
 func (l *loop) looted(now time.Time, from peer.ID, m *protocol.Loot) {
-	j := l.jobs[m.Job]
-	if len(m.Tasks) > 0 && (j == nil || j.ended) {
-		return
+	if j, ok := l.given(m.Job, &m.Tasks, &m.Turn); ok {
+		l.perform(now, l.worker.Looted(now, from, m, l.needsOf(j)))
 	}
-	if j != nil {
-		m.Tasks, m.Turn = l.n.within(j.plan.Manifest, m.Tasks), l.turnOf(j, m.Tasks, m.Turn)
-	}
-	l.perform(now, l.worker.Looted(now, from, m, l.needsOf(j)))
 }
 
-// turnOf is the turn that the manifest gives tasks of a stage: of what a peer
-// says of it only the expected length counts.
-func (l *loop) turnOf(j *job, tasks []protocol.Awarded, said protocol.Turn) protocol.Turn {
-	if len(tasks) == 0 || !j.plan.Layout.Names(tasks[0].Task) {
-		return protocol.Turn{}
+// given checks tasks that a peer gives this node, and reports whether they may
+// be taken: those that the job does not have are dropped, and of the turn that
+// the peer says they have only the expected length counts. The rest stands in
+// the manifest. The job may be nil where there are no tasks.
+func (l *loop) given(id protocol.CID, tasks *[]protocol.Awarded, turn *protocol.Turn) (*job, bool) {
+	j := l.jobs[id]
+	if len(*tasks) > 0 && (j == nil || j.ended) {
+		return nil, false
 	}
-	return scheduler.TurnOf(j.plan.Manifest, tasks[0].Task.Stage, said.Estimate)
+	said := turn.Estimate
+	*turn = protocol.Turn{}
+	if j == nil {
+		return nil, true
+	}
+	if *tasks = l.n.within(j.plan.Manifest, *tasks); len(*tasks) > 0 {
+		*turn = scheduler.TurnOf(j.plan.Manifest, (*tasks)[0].Task.Stage, said)
+	}
+	return j, true
 }
 
 // needsOf says what a node must have to run a task of the job; j may be nil

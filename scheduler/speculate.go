@@ -83,7 +83,7 @@ func (s *Steward) stragglers(now time.Time) []protocol.Key {
 	for k := range s.second {
 		twice[k.Stage]++
 	}
-	idle := s.idleNodes()
+	idle := s.idleSlot()
 	var out []protocol.Key
 	for _, k := range sortedKeys(s.claims) {
 		c := s.claims[k]
@@ -91,7 +91,7 @@ func (s *Steward) stragglers(now time.Time) []protocol.Key {
 		if !c.running || second || s.plan.isDone(k) || !s.plan.ready(k) {
 			continue
 		}
-		end := left[k.Stage] < fewLeft && len(idle) > 0
+		end := left[k.Stage] < fewLeft && idle
 		if now.Sub(c.began) >= s.tooLong(k.Stage, end) {
 			out = append(out, k)
 		}
@@ -99,7 +99,7 @@ func (s *Steward) stragglers(now time.Time) []protocol.Key {
 	slices.SortStableFunc(out, func(a, b protocol.Key) int { return s.claims[a].began.Compare(s.claims[b].began) })
 	return slices.DeleteFunc(out, func(k protocol.Key) bool {
 		budget := max(1, int(speculateShare*float64(s.plan.Manifest.Stages[k.Stage].Tasks)))
-		if left[k.Stage] < fewLeft && len(idle) > 0 {
+		if left[k.Stage] < fewLeft && idle {
 			budget = fewLeft
 		}
 		twice[k.Stage]++
@@ -123,17 +123,11 @@ func (s *Steward) tooLong(stage int, end bool) time.Duration {
 	return slow
 }
 
-// idleNodes are the nodes that have a slot free, by what is known here and by
-// what they say.
-func (s *Steward) idleNodes() []peer.ID {
+// idleSlot reports whether some node has a slot free, by what is known here and
+// by what it says.
+func (s *Steward) idleSlot() bool {
 	held := s.claimed()
-	var out []peer.ID
-	for _, n := range s.nodes {
-		if max(n.Load, held[n.ID]) < n.Slots && !n.NoWork {
-			out = append(out, n.ID)
-		}
-	}
-	return out
+	return slices.ContainsFunc(s.nodes, func(n Node) bool { return max(n.Load, held[n.ID]) < n.Slots && !n.NoWork })
 }
 
 // release tells nodes that still hold a task which is done that they need not

@@ -29,20 +29,18 @@ func (s *Steward) candidates(now time.Time, k protocol.Key, capable []Node) []No
 	} else if len(failed) < len(capable) && now.Sub(s.failedAt[k]) < elsewhereWait {
 		return nil
 	}
-	near := s.near(k)
-	s.sortByLoad(open)
+	s.sortByLoad(open, held)
 	switch s.plan.Manifest.Policy.Strategy {
 	case protocol.AtRandom:
 		s.rng.Shuffle(len(open), func(i, j int) { open[i], open[j] = open[j], open[i] })
 	case protocol.ByResource:
-		claimed := s.claimed()
 		slices.SortStableFunc(open, func(a, b Node) int {
-			return cmp.Compare(b.Has.Cores-max(b.Load, claimed[b.ID]), a.Has.Cores-max(a.Load, claimed[a.ID]))
+			return cmp.Compare(b.Has.Cores-max(b.Load, held[b.ID]), a.Has.Cores-max(a.Load, held[a.ID]))
 		})
 	case protocol.ByLocality:
-		open = nearFirst(open, near, protocol.OfferFanout)
+		open = nearFirst(open, s.near(k), protocol.OfferFanout)
 	default:
-		open = nearFirst(open, near, protocol.OfferFanout/2)
+		open = nearFirst(open, s.near(k), protocol.OfferFanout/2)
 	}
 	return first(protocol.OfferFanout, open)
 }
@@ -67,8 +65,7 @@ func nearFirst(nodes []Node, near []peer.ID, n int) []Node {
 // sortByLoad puts the least loaded first, by hint and by what this steward
 // knows to be claimed, with chance enough that many stewards do not all ask
 // the same.
-func (s *Steward) sortByLoad(nodes []Node) {
-	claimed := s.claimed()
+func (s *Steward) sortByLoad(nodes []Node, claimed map[peer.ID]int) {
 	score := make(map[peer.ID]float64, len(nodes))
 	for _, n := range nodes {
 		load := float64(max(n.Load, claimed[n.ID])) / float64(max(1, n.Slots))
