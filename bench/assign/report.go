@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/meshnode/meshnode/bench/figures"
 )
 
 // unknown stands for a figure that a trial does not give.
@@ -102,7 +104,7 @@ func row(name string, trials []result) string {
 	}
 	cells := []string{name, fmt.Sprintf("%d/%d", right, len(trials))}
 	for _, c := range columns() {
-		cells = append(cells, spread(values(trials, c.get), c.format))
+		cells = append(cells, figures.Spread(values(trials, c.get), c.format))
 	}
 	return "| " + strings.Join(cells, " | ") + " |"
 }
@@ -114,7 +116,7 @@ func printTurns(out io.Writer, e experiment, trials []result) {
 	}
 	fmt.Fprintf(out, "\n%s, from each job's submission to its end:", e.name)
 	for i, b := range e.jobs {
-		fmt.Fprintf(out, " %s %s", b.name, spread(values(trials, func(r result) float64 { return r.Turns[i] }), "%.2f"))
+		fmt.Fprintf(out, " %s %s", b.name, figures.Spread(values(trials, func(r result) float64 { return r.Turns[i] }), "%.2f"))
 	}
 	fmt.Fprintln(out)
 }
@@ -132,7 +134,7 @@ func printKinds(out io.Writer, e experiment, trials []result) {
 		}
 	}
 	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
-		fmt.Fprintf(out, " %s %s", kind, spread(values(trials, func(r result) float64 { return float64(r.Messages[kind]) / float64(r.Tasks) }), "%.3f"))
+		fmt.Fprintf(out, " %s %s", kind, figures.Spread(values(trials, func(r result) float64 { return float64(r.Messages[kind]) / float64(r.Tasks) }), "%.3f"))
 	}
 	fmt.Fprintln(out)
 }
@@ -156,7 +158,7 @@ func missed(list []experiment, results []result) []string {
 			{"messages a task", e.target.messages, result.perTask},
 		} {
 			got := values(trials, c.get)
-			if m := median(got); c.limit > 0 && len(got) > 0 && m > c.limit {
+			if m := figures.Median(got); c.limit > 0 && len(got) > 0 && m > c.limit {
 				out = append(out, fmt.Sprintf("%s: %s: %.3f, at most %.2f", e.name, c.what, m, c.limit))
 			}
 		}
@@ -178,28 +180,4 @@ func values(trials []result, get func(result) float64) []float64 {
 	}
 	slices.Sort(out)
 	return out
-}
-
-// median is the middle of sorted values, or 0.
-func median(sorted []float64) float64 {
-	n := len(sorted)
-	switch {
-	case n == 0:
-		return 0
-	case n%2 == 1:
-		return sorted[n/2]
-	}
-	return (sorted[n/2-1] + sorted[n/2]) / 2
-}
-
-// spread prints the median of sorted values, and the range of several.
-func spread(sorted []float64, format string) string {
-	if len(sorted) == 0 {
-		return "-"
-	}
-	s := fmt.Sprintf(format, median(sorted))
-	if first, last := fmt.Sprintf(format, sorted[0]), fmt.Sprintf(format, sorted[len(sorted)-1]); first != last {
-		s += " (" + first + "-" + last + ")"
-	}
-	return s
 }

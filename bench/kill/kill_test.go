@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/meshnode/meshnode/bench/figures"
 )
 
 // TestSmoke runs small trials with real processes, and cuts a link where that
@@ -136,7 +138,7 @@ func TestSpread(t *testing.T) {
 		values []float64
 		want   string
 	}{{nil, "-"}, {[]float64{1}, "1.0"}, {[]float64{1, 2, 4}, "2.0 (1.0-4.0)"}, {[]float64{1, 2}, "1.5 (1.0-2.0)"}} {
-		if got := spread(c.values, "%.1f"); got != c.want {
+		if got := figures.Spread(c.values, "%.1f"); got != c.want {
 			t.Errorf("%v is shown as %s, not %s", c.values, got, c.want)
 		}
 	}

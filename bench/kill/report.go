@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/meshnode/meshnode/bench/figures"
 	"github.com/meshnode/meshnode/node"
 )
 
@@ -170,7 +171,7 @@ func row(name string, trials []result) string {
 	}
 	cells := []string{name, fmt.Sprintf("%d/%d", finished, len(trials)), fmt.Sprintf("%d/%d", rightOnes, len(trials))}
 	for _, c := range columns() {
-		cells = append(cells, spread(values(trials, c.get), c.format))
+		cells = append(cells, figures.Spread(values(trials, c.get), c.format))
 	}
 	cells = append(cells, strings.Join(slices.Sorted(maps.Keys(ended)), ", "))
 	return "| " + strings.Join(cells, " | ") + " |"
@@ -203,28 +204,4 @@ func values(trials []result, get func(result) float64) []float64 {
 	}
 	slices.Sort(out)
 	return out
-}
-
-// median is the middle of sorted values, or 0.
-func median(sorted []float64) float64 {
-	n := len(sorted)
-	switch {
-	case n == 0:
-		return 0
-	case n%2 == 1:
-		return sorted[n/2]
-	}
-	return (sorted[n/2-1] + sorted[n/2]) / 2
-}
-
-// spread prints the median of sorted values, and the range of several.
-func spread(sorted []float64, format string) string {
-	if len(sorted) == 0 {
-		return "-"
-	}
-	s := fmt.Sprintf(format, median(sorted))
-	if first, last := fmt.Sprintf(format, sorted[0]), fmt.Sprintf(format, sorted[len(sorted)-1]); first != last {
-		s += " (" + first + "-" + last + ")"
-	}
-	return s
 }

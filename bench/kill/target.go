@@ -5,6 +5,8 @@ import (
 	"io"
 	"math"
 	"time"
+
+	"github.com/meshnode/meshnode/bench/figures"
 )
 
 // target is what the median of a case's trials may cost. A zero field is no
@@ -130,7 +132,7 @@ func (t target) missed(name string, trials []result) []string {
 		}
 		if len(got) < len(trials) {
 			out = append(out, fmt.Sprintf("%s: %s: unknown in %d of %d trials", name, c.what, len(trials)-len(got), len(trials)))
-		} else if m := median(got); m > c.limit {
+		} else if m := figures.Median(got); m > c.limit {
 			out = append(out, fmt.Sprintf("%s: %s: %.2f, at most %.2f", name, c.what, m, c.limit))
 		}
 	}
